@@ -1,8 +1,10 @@
-//! Compiles the `.proto` files beside this one, without a system protoc.
+//! Compiles the `.proto` files beside this one, without a system protoc, and gives request
+//! messages the traits that follow from their shape.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{env, error::Error, fmt::Write, fs, path::PathBuf};
 
 use prost::Message;
+use prost_types::{DescriptorProto, FileDescriptorSet};
 
 const FILES: &[&str] = &[
     "common/v1/access.proto",
@@ -18,16 +20,67 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in FILES {
         println!("cargo::rerun-if-changed={file}");
     }
+    let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut compiler = protox::Compiler::new(["."])?;
-    compiler.include_imports(true).open_files(FILES)?;
+    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
 
     // Reflection serves these bytes; they keep options that the typed set loses.
-    let descriptor = compiler.encode_file_descriptor_set();
-    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("descriptor.bin"), &descriptor)?;
+    let encoded = compiler.encode_file_descriptor_set();
+    fs::write(out.join("descriptor.bin"), &encoded)?;
 
+    let descriptor = FileDescriptorSet::decode(&*encoded)?;
+    fs::write(out.join("shapes.rs"), shapes(&descriptor)?)?;
     tonic_prost_build::configure()
         // A map that always encodes in the same order, so that equal requests are equal bytes.
         .btree_map(".")
-        .compile_fds(prost_types::FileDescriptorSet::decode(&*descriptor)?)?;
+        .enable_type_names()
+        .compile_fds(descriptor)?;
     Ok(())
+}
+
+/// Which requests can be repeated and which ask for a page is said by their fields, once.
+fn shapes(descriptor: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
+    let mut code = String::new();
+    for file in &descriptor.file {
+        let module = file.package().replace('.', "::");
+        for message in &file.message_type {
+            let path = format!("crate::{module}::{}", message.name());
+            if has_field(message, "request_id") {
+                writeln!(
+                    code,
+                    "impl crate::Repeatable for {path} {{ fn request_id(&self) -> &str {{ &self.request_id }} }}"
+                )?;
+            }
+            if has_field(message, "page_token") {
+                writeln!(
+                    code,
+                    "impl crate::Paged for {path} {{
+                        fn ask(&self) -> crate::PageAsk<'_> {{
+                            crate::PageAsk {{
+                                size: self.page_size,
+                                token: &self.page_token,
+                                skip: self.skip,
+                                order_by: &self.order_by,
+                                include_total: self.include_total,
+                            }}
+                        }}
+                        fn query(&self) -> Self {{
+                            Self {{
+                                page_size: 0,
+                                page_token: String::new(),
+                                skip: 0,
+                                include_total: false,
+                                ..self.clone()
+                            }}
+                        }}
+                    }}"
+                )?;
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn has_field(message: &DescriptorProto, name: &str) -> bool {
+    message.field.iter().any(|field| field.name() == name)
 }

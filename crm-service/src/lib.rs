@@ -1,1 +1,15 @@
+//! crm-service: the clients of an account, and what they buy.
 
+mod app;
+mod authenticator;
+mod clients;
+mod config;
+mod constraints;
+mod policy;
+mod schema;
+
+pub use app::app;
+pub use config::Settings;
+pub use constraints::CONSTRAINTS;
+pub use policy::POLICY;
+pub use schema::SCHEMA;

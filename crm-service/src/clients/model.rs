@@ -1,0 +1,386 @@
+//! What is a client?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use proto::crm::v1::{self as pb, ClientStatus as Status};
+use service_kit::{
+    clock, etag,
+    fields::{Country, Currency, Email, Fields, Flaw, Labels, Notes, Text, email_key, fold},
+    mask::Mask,
+    page::{Key, Kind, Order},
+};
+use sqlx::types::Json;
+
+/// A client as it is.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Client {
+    pub id: i64,
+    #[sqlx(flatten)]
+    pub details: Details,
+    pub create_time: DateTime<Utc>,
+    pub update_time: DateTime<Utc>,
+    pub delete_time: Option<DateTime<Utc>>,
+    pub version: i64,
+}
+
+/// What callers say about a client, in the form in which it is stored.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Details {
+    pub(super) first_name: String,
+    pub(super) last_name: String,
+    pub(super) email: String,
+    pub(super) phone_number: String,
+    pub(super) status: String,
+    pub(super) country: String,
+    pub(super) currency: String,
+    pub(super) notes: String,
+    pub(super) labels: Json<BTreeMap<String, String>>,
+}
+
+impl Details {
+    /// Reads a client that is about to be; output-only fields are ignored.
+    pub fn parse(fields: &mut Fields, client: &pb::Client, default_currency: Currency) -> Option<Self> {
+        let first_name = fields.take("client.first_name", Text::<100>::required(&client.first_name));
+        let last_name = fields.take("client.last_name", Text::<100>::parse(&client.last_name));
+        let email = fields.take("client.email", Email::optional(&client.email));
+        let phone_number = fields.take("client.phone_number", Text::<32>::parse(&client.phone_number));
+        let status = fields.take("client.status", parse_status_or_active(client.status));
+        let country = fields.take("client.country", Country::optional(&client.country));
+        let currency = fields.take("client.currency", Currency::optional(&client.currency));
+        let notes = fields.take("client.notes", Notes::parse(&client.notes));
+        let labels = fields.take("client.labels", Labels::parse(client.labels.clone()));
+        Some(Self {
+            first_name: first_name?.into_string(),
+            last_name: last_name?.into_string(),
+            email: email_text(email?),
+            phone_number: phone_number?.into_string(),
+            status: status_text(status?).into(),
+            country: country_text(country?),
+            currency: currency?.unwrap_or(default_currency).code().into(),
+            notes: notes?.into_string(),
+            labels: Json(labels?.into_map()),
+        })
+    }
+
+    /// What its address is compared by; nothing where it has none.
+    pub fn email_key(&self) -> Option<String> {
+        (!self.email.is_empty()).then(|| email_key(&self.email))
+    }
+
+    /// What it is sorted by when clients are sorted by name.
+    pub fn name_key(&self) -> String {
+        fold(&format!("{} {}", self.last_name, self.first_name)).trim().to_owned()
+    }
+
+    /// The words by which it is found: those between blanks, and the parts of those that are
+    /// put together from several, such as an address.
+    pub fn search_words(&self) -> BTreeSet<String> {
+        let text = fold(&format!("{} {} {}", self.first_name, self.last_name, self.email));
+        let mut words = BTreeSet::new();
+        for word in text.split_whitespace() {
+            words.insert(word.to_owned());
+            let parts = word.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
+            words.extend(parts.map(str::to_owned));
+        }
+        words
+    }
+}
+
+/// What an update means to change: the fields it takes, and their new values.
+pub struct Change {
+    first_name: Option<Text<100>>,
+    last_name: Option<Text<100>>,
+    email: Option<Option<Email>>,
+    phone_number: Option<Text<32>>,
+    status: Option<Status>,
+    country: Option<Option<Country>>,
+    currency: Option<Currency>,
+    notes: Option<Notes>,
+    labels: Option<Labels>,
+}
+
+impl Change {
+    /// The paths that a mask may name.
+    const PATHS: &[&str] = &[
+        "first_name", "last_name", "email", "phone_number", "status", "country", "currency", "notes", "labels",
+    ];
+
+    pub fn parse(
+        fields: &mut Fields,
+        request: &pb::UpdateClientRequest,
+        default_currency: Currency,
+    ) -> Option<Self> {
+        let nothing = pb::Client::default();
+        let client = request.client.as_ref().unwrap_or(&nothing);
+        let mask = Mask::parse(request.update_mask.as_ref(), Self::PATHS);
+        let mask = fields.take("update_mask", mask).unwrap_or_default();
+        let takes = |path, present| mask.takes(path, present);
+
+        let first_name = fields.take_if(takes("first_name", !client.first_name.is_empty()), "client.first_name", || {
+            Text::required(&client.first_name)
+        });
+        let last_name = fields.take_if(takes("last_name", !client.last_name.is_empty()), "client.last_name", || {
+            Text::parse(&client.last_name)
+        });
+        let email = fields.take_if(takes("email", !client.email.is_empty()), "client.email", || {
+            Email::optional(&client.email)
+        });
+        let phone_number =
+            fields.take_if(takes("phone_number", !client.phone_number.is_empty()), "client.phone_number", || {
+                Text::parse(&client.phone_number)
+            });
+        let status = fields.take_if(takes("status", client.status != 0), "client.status", || {
+            parse_status(client.status)
+        });
+        let country = fields.take_if(takes("country", !client.country.is_empty()), "client.country", || {
+            Country::optional(&client.country)
+        });
+        let currency = fields.take_if(takes("currency", !client.currency.is_empty()), "client.currency", || {
+            Currency::optional(&client.currency).map(|currency| currency.unwrap_or(default_currency))
+        });
+        let notes = fields.take_if(takes("notes", !client.notes.is_empty()), "client.notes", || {
+            Notes::parse(&client.notes)
+        });
+        let labels = fields.take_if(takes("labels", !client.labels.is_empty()), "client.labels", || {
+            Labels::parse(client.labels.clone())
+        });
+        Some(Self {
+            first_name: first_name?,
+            last_name: last_name?,
+            email: email?,
+            phone_number: phone_number?,
+            status: status?,
+            country: country?,
+            currency: currency?,
+            notes: notes?,
+            labels: labels?,
+        })
+    }
+
+    /// The details as they are after the change.
+    pub fn apply(self, before: &Details) -> Details {
+        let before = before.clone();
+        Details {
+            first_name: self.first_name.map_or(before.first_name, Text::into_string),
+            last_name: self.last_name.map_or(before.last_name, Text::into_string),
+            email: self.email.map_or(before.email, email_text),
+            phone_number: self.phone_number.map_or(before.phone_number, Text::into_string),
+            status: self.status.map_or(before.status, |status| status_text(status).into()),
+            country: self.country.map_or(before.country, country_text),
+            currency: self.currency.map_or(before.currency, |currency| currency.code().into()),
+            notes: self.notes.map_or(before.notes, Notes::into_string),
+            labels: self.labels.map_or(before.labels, |labels| Json(labels.into_map())),
+        }
+    }
+}
+
+/// Which clients a list is of.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub statuses: Vec<&'static str>,
+    pub country: Option<Country>,
+    /// Folded; each must begin a word of the client.
+    pub words: Vec<String>,
+}
+
+impl Filter {
+    const MOST_WORDS: usize = 8;
+
+    pub fn parse(fields: &mut Fields, request: &pb::ListClientsRequest) -> Option<Self> {
+        let statuses = fields.take("status", request.status.iter().map(|s| parse_status(*s)).collect());
+        let country = fields.take("country", Country::optional(&request.country));
+        let words = fields.take("search", parse_words(&request.search));
+        let statuses: BTreeSet<_> = Vec::into_iter(statuses?).map(status_text).collect();
+        Some(Self { statuses: statuses.into_iter().collect(), country: country?, words: words? })
+    }
+}
+
+fn parse_words(search: &str) -> Result<Vec<String>, Flaw> {
+    let text = fold(Text::<255>::parse(search)?.as_str());
+    let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
+    if words.len() > Filter::MOST_WORDS {
+        return Err(Flaw::bad("must be at most 8 words"));
+    }
+    Ok(words)
+}
+
+/// The orders that a list can be asked for. Newest first unless the caller says otherwise.
+pub const ORDERS: &[Order] = &[
+    Order { name: "create_time", column: "create_time", kind: Kind::Instant },
+    Order { name: "last_name", column: "name_key", kind: Kind::Text },
+];
+pub const DEFAULT_ORDER: &str = "create_time desc";
+
+/// Where a client stands in an order.
+pub fn place(client: &Client, order: &Order) -> (Key, i64) {
+    let key = match order.kind {
+        Kind::Text => Key::Text(client.details.name_key()),
+        Kind::Instant => Key::Instant(client.create_time),
+    };
+    (key, client.id)
+}
+
+impl From<Client> for pb::Client {
+    fn from(client: Client) -> Self {
+        let Details { first_name, last_name, email, phone_number, status, country, currency, notes, labels } =
+            client.details;
+        Self {
+            id: client.id,
+            first_name,
+            last_name,
+            email,
+            phone_number,
+            status: status_from_text(&status).into(),
+            country,
+            currency,
+            notes,
+            labels: labels.0,
+            create_time: Some(clock::timestamp(client.create_time)),
+            update_time: Some(clock::timestamp(client.update_time)),
+            delete_time: client.delete_time.map(clock::timestamp),
+            etag: etag::of(client.version),
+        }
+    }
+}
+
+const STATUSES: &[(Status, &str)] = &[
+    (Status::Active, "active"),
+    (Status::Inactive, "inactive"),
+    (Status::Onboarding, "onboarding"),
+    (Status::Paused, "paused"),
+    (Status::Cancelled, "cancelled"),
+];
+
+/// As it stands in the column, and was spelled by the old API.
+fn status_text(status: Status) -> &'static str {
+    STATUSES.iter().find(|(known, _)| *known == status).map_or("active", |(_, text)| text)
+}
+
+fn status_from_text(text: &str) -> Status {
+    STATUSES.iter().find(|(_, known)| *known == text).map_or(Status::Unspecified, |(status, _)| *status)
+}
+
+fn parse_status(status: i32) -> Result<Status, Flaw> {
+    match Status::try_from(status) {
+        Ok(Status::Unspecified) => Err(Flaw::Missing),
+        Ok(status) => Ok(status),
+        Err(_) => Err(Flaw::bad("must be a known status")),
+    }
+}
+
+fn parse_status_or_active(status: i32) -> Result<Status, Flaw> {
+    if status == 0 { Ok(Status::Active) } else { parse_status(status) }
+}
+
+fn email_text(email: Option<Email>) -> String {
+    email.map(|email| email.as_str().to_owned()).unwrap_or_default()
+}
+
+fn country_text(country: Option<Country>) -> String {
+    country.map(|country| country.code().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ada() -> pb::Client {
+        pb::Client {
+            first_name: "Ada".into(),
+            last_name: "Lovelace-Byron".into(),
+            email: "Ada.L@Example.com".into(),
+            country: "GB".into(),
+            ..Default::default()
+        }
+    }
+
+    fn details(client: &pb::Client) -> Details {
+        let mut fields = Fields::default();
+        let parsed = Details::parse(&mut fields, client, Currency::USD);
+        fields.all((parsed,)).expect("good details").0
+    }
+
+    fn change(client: pb::Client, paths: &[&str]) -> Result<Change, Vec<String>> {
+        let update_mask = Some(prost_types::FieldMask { paths: paths.iter().map(ToString::to_string).collect() });
+        let request = pb::UpdateClientRequest { client: Some(client), update_mask, request_id: String::new() };
+        let mut fields = Fields::default();
+        let parsed = Change::parse(&mut fields, &request, Currency::USD);
+        fields
+            .all((parsed,))
+            .map(|(change,)| change)
+            .map_err(|violations| violations.iter().map(|violation| violation.field.clone()).collect())
+    }
+
+    #[test]
+    fn what_is_not_said_has_a_default() {
+        let details = details(&ada());
+        assert_eq!((details.status.as_str(), details.currency.as_str()), ("active", "USD"));
+    }
+
+    #[test]
+    fn every_bad_field_is_named() {
+        let bad = pb::Client {
+            last_name: "x".repeat(101),
+            email: "nobody".into(),
+            status: 77,
+            country: "XX".into(),
+            currency: "usd".into(),
+            notes: "\0".into(),
+            labels: BTreeMap::from([("Bad Key".into(), String::new())]),
+            ..Default::default()
+        };
+        let mut fields = Fields::default();
+        let parsed = Details::parse(&mut fields, &bad, Currency::USD);
+        let violations = fields.all((parsed,)).expect_err("nearly all are bad");
+        let named: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(named, [
+            "client.first_name", "client.last_name", "client.email", "client.status", "client.country",
+            "client.currency", "client.notes", "client.labels",
+        ]);
+    }
+
+    #[test]
+    fn a_client_is_found_by_every_word_and_part_of_a_word() {
+        let words = details(&ada()).search_words();
+        let expected = ["ada", "ada.l@example.com", "byron", "com", "example", "l", "lovelace", "lovelace-byron"];
+        assert_eq!(words.into_iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_mask_changes_what_it_names_and_clears_what_is_empty() {
+        let sent = pb::Client { first_name: "Augusta".into(), country: "NL".into(), ..Default::default() };
+        let after = change(sent, &["first_name", "email"]).expect("a good change").apply(&details(&ada()));
+        assert_eq!(after.first_name, "Augusta");
+        assert_eq!(after.email, "");
+        assert_eq!(after.country, "GB");
+    }
+
+    #[test]
+    fn without_a_mask_what_is_present_changes() {
+        let sent = pb::Client { country: "NL".into(), ..Default::default() };
+        let after = change(sent, &[]).expect("a good change").apply(&details(&ada()));
+        assert_eq!((after.first_name.as_str(), after.country.as_str()), ("Ada", "NL"));
+    }
+
+    #[test]
+    fn what_is_required_cannot_be_cleared() {
+        let refused = change(pb::Client::default(), &["first_name", "status"]).err();
+        assert_eq!(refused, Some(vec!["client.first_name".to_owned(), "client.status".to_owned()]));
+    }
+
+    #[test]
+    fn a_bad_mask_is_named_beside_the_bad_fields() {
+        let sent = pb::Client { email: "nobody".into(), ..Default::default() };
+        let refused = change(sent, &["id"]).err();
+        assert_eq!(refused, Some(vec!["update_mask".to_owned(), "client.email".to_owned()]));
+    }
+
+    #[test]
+    fn statuses_are_spelled_as_they_were() {
+        for (status, text) in STATUSES {
+            assert_eq!(status_text(*status), *text);
+            assert_eq!(status_from_text(text), *status);
+        }
+    }
+}

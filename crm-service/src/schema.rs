@@ -1,0 +1,13 @@
+//! The schema `crm`.
+
+use std::sync::LazyLock;
+
+use service_kit::{db::Schema, sql};
+
+/// What lies in `migrations/crm`.
+pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema {
+    name: "crm",
+    migrator: sqlx::migrate!("../migrations/crm"),
+    grants: include_str!("../../migrations/crm/roles.sql"),
+    applied: sql!("SELECT max(version) FROM crm.migrations WHERE success"),
+});

@@ -1,0 +1,66 @@
+//! What does somebody say who signs a company up?
+
+use proto::identity::v1 as pb;
+use service_kit::fields::{Currency, Email, Fields, Text};
+
+use crate::{accounts::model::NewAccount, employees::model::NewEmployee, passwords::NewPassword};
+
+/// A sign-up in which everything is as it must be.
+pub struct SignUp {
+    pub account: NewAccount,
+    pub employee: NewEmployee,
+    pub password: NewPassword,
+}
+
+impl SignUp {
+    pub fn parse(fields: &mut Fields, account: &pb::SignUpAccount, employee: &pb::SignUpEmployee) -> Option<Self> {
+        let account_name = fields.take("account.name", Text::required(&account.name));
+        let account_email = fields.take("account.email", Email::optional(&account.email));
+        let currency =
+            fields.take("account.default_currency", Currency::optional(&account.default_currency));
+        let name = fields.take("employee.name", Text::parse(&employee.name));
+        let email = fields.take("employee.email", Email::required(&employee.email));
+        let password = fields.take("employee.password", NewPassword::parse(&employee.password));
+        let email = email?;
+        Some(Self {
+            account: NewAccount {
+                name: account_name?,
+                email: account_email?.unwrap_or_else(|| email.clone()),
+                default_currency: currency?.unwrap_or(Currency::USD),
+            },
+            employee: NewEmployee::super_admin(email, name?),
+            password: password?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_fields_are_enough() {
+        let account = pb::SignUpAccount { name: "Acme".into(), ..Default::default() };
+        let employee = pb::SignUpEmployee {
+            email: "ana@acme.example".into(),
+            password: "correct horse".into(),
+            ..Default::default()
+        };
+        let mut fields = Fields::default();
+        let parsed = SignUp::parse(&mut fields, &account, &employee);
+        let (sign_up,) = fields.all((parsed,)).expect("nothing is missing");
+        assert_eq!(sign_up.account.email.as_str(), "ana@acme.example");
+        assert_eq!(sign_up.account.default_currency.code(), "USD");
+        assert_eq!(sign_up.employee.name.as_str(), "ana");
+    }
+
+    #[test]
+    fn the_three_are_named_when_they_are_missing() {
+        let mut fields = Fields::default();
+        let parsed = SignUp::parse(&mut fields, &Default::default(), &Default::default());
+        let violations = fields.all((parsed,)).err().expect("all are missing");
+        let named: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(named, ["account.name", "employee.email", "employee.password"]);
+        assert!(violations.only_missing());
+    }
+}

@@ -1,0 +1,28 @@
+//! The settings of identity-service.
+
+use service_kit::config::{DatabaseSettings, Reader, Secret, ServerSettings};
+
+/// All of them.
+#[derive(Debug)]
+pub struct Settings {
+    pub server: ServerSettings,
+    pub database: Option<DatabaseSettings>,
+    /// `IDENTITY_KEYS`: what seals and signs.
+    pub keys: Option<Secret>,
+    /// `IDENTITY_SERVICE_SECRETS`: of which a calling service must know one.
+    pub service_secrets: Option<Secret>,
+    /// `IDENTITY_HASHING_THREADS`: how many passwords are hashed at once.
+    pub hashing_threads: usize,
+}
+
+impl Settings {
+    pub fn read(reader: &mut Reader) -> Self {
+        Self {
+            server: ServerSettings::read(reader, "IDENTITY", "127.0.0.1:50051", "127.0.0.1:50061"),
+            database: DatabaseSettings::read(reader, "IDENTITY"),
+            keys: reader.secret("IDENTITY_KEYS"),
+            service_secrets: reader.secret("IDENTITY_SERVICE_SECRETS"),
+            hashing_threads: reader.parsed("IDENTITY_HASHING_THREADS", 2),
+        }
+    }
+}

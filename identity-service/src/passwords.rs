@@ -1,0 +1,230 @@
+//! Is this the password, and what does finding out cost?
+//!
+//! Argon2 is meant to be slow, so it runs on a few threads of its own, at low priority and
+//! behind a short queue: a storm of log-ins slows down log-ins and nothing else. And it always
+//! costs the same: where there is no hash to compare with, one of equal parameters is computed
+//! all the same, so that nobody learns from the time which addresses exist.
+
+use std::{
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    sync::Mutex,
+    thread,
+    time::Duration,
+};
+
+use argon2::{
+    Argon2, PasswordHasher, PasswordVerifier,
+    password_hash::phc::PasswordHash,
+};
+use service_kit::{error::Error, fields::Flaw};
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+/// Log-ins that may wait for each thread; 32 of them wait about half a second.
+const QUEUE_PER_THREAD: usize = 32;
+const RETRY: Duration = Duration::from_secs(1);
+/// Beyond what anybody types, and cheap to hash.
+const MAX_BYTES: usize = 1024;
+const MIN_CHARACTERS: usize = 8;
+
+/// A password that somebody may set.
+pub struct NewPassword(Zeroizing<String>);
+
+impl NewPassword {
+    /// Taken as it is: no trimming, no rules on what is in it.
+    pub fn parse(text: &str) -> Result<Self, Flaw> {
+        if text.is_empty() {
+            return Err(Flaw::Missing);
+        }
+        if text.len() > MAX_BYTES {
+            return Err(Flaw::bad("must be at most 1,024 bytes"));
+        }
+        if text.chars().count() < MIN_CHARACTERS {
+            return Err(Flaw::bad("must be at least 8 characters"));
+        }
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// Nothing where nothing is given.
+    pub fn optional(text: &str) -> Result<Option<Self>, Flaw> {
+        if text.is_empty() { Ok(None) } else { Self::parse(text).map(Some) }
+    }
+}
+
+/// The threads that hash.
+#[derive(Clone)]
+pub struct Passwords {
+    queue: SyncSender<Job>,
+    hashed: Arc<AtomicU64>,
+}
+
+enum Job {
+    Hash(Zeroizing<String>, oneshot::Sender<Result<String, Error>>),
+    Verify(Zeroizing<String>, Option<String>, oneshot::Sender<bool>),
+}
+
+impl Passwords {
+    pub fn start(threads: usize) -> Self {
+        let (queue, jobs) = sync_channel(threads * QUEUE_PER_THREAD);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let hashed = Arc::new(AtomicU64::new(0));
+        for _ in 0..threads {
+            let (jobs, hashed) = (jobs.clone(), hashed.clone());
+            thread::spawn(move || work(&jobs, &hashed));
+        }
+        Self { queue, hashed }
+    }
+
+    /// What to store for a password.
+    pub async fn hash(&self, password: NewPassword) -> Result<String, Error> {
+        let (sender, hash) = oneshot::channel();
+        self.enqueue(Job::Hash(password.0, sender))?;
+        hash.await.map_err(Error::internal)?
+    }
+
+    /// Whether a password belongs to a stored hash. Costs the same without one.
+    pub async fn verify(&self, password: &str, stored: Option<String>) -> Result<bool, Error> {
+        // What nobody could have set is as wrong as anything, and must not cost more.
+        let possible = if password.len() > MAX_BYTES { "" } else { password };
+        let (sender, verified) = oneshot::channel();
+        self.enqueue(Job::Verify(Zeroizing::new(possible.to_owned()), stored, sender))?;
+        verified.await.map_err(Error::internal)
+    }
+
+    /// How many hashes were computed so far.
+    pub fn hashed(&self) -> u64 {
+        self.hashed.load(Ordering::Relaxed)
+    }
+
+    fn enqueue(&self, job: Job) -> Result<(), Error> {
+        self.queue.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => Error::Overloaded { retry: RETRY },
+            TrySendError::Disconnected(_) => Error::internal("the hashing threads are gone"),
+        })
+    }
+}
+
+fn work(jobs: &Mutex<Receiver<Job>>, hashed: &AtomicU64) {
+    yield_to_everything_else();
+    while let Some(job) = next(jobs) {
+        // Whoever waited may have gone meanwhile; then nobody is to be told.
+        match job {
+            Job::Hash(password, sender) if !sender.is_closed() => {
+                _ = sender.send(hash(&password));
+            }
+            Job::Verify(password, stored, sender) if !sender.is_closed() => {
+                _ = sender.send(verify(&password, stored.as_deref()));
+            }
+            Job::Hash(..) | Job::Verify(..) => continue,
+        }
+        hashed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn next(jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
+    jobs.lock().ok()?.recv().ok()
+}
+
+/// On Linux a thread has a priority of its own; elsewhere the short queue has to do.
+fn yield_to_everything_else() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10) {
+        tracing::warn!(%error, "password hashing runs at normal priority");
+    }
+}
+
+fn hash(password: &str) -> Result<String, Error> {
+    let hash = Argon2::default().hash_password(password.as_bytes());
+    Ok(hash.map_err(|error| Error::internal(error.to_string()))?.to_string())
+}
+
+/// Exactly one Argon2 computation, whatever is stored.
+fn verify(password: &str, stored: Option<&str>) -> bool {
+    let stored = stored.and_then(acceptable);
+    let compared = stored.as_ref().unwrap_or(&NOBODY);
+    let matches = Argon2::default().verify_password(password.as_bytes(), compared).is_ok();
+    matches && stored.is_some()
+}
+
+/// A stored hash that can be computed at a bearable cost.
+fn acceptable(stored: &str) -> Option<PasswordHash> {
+    let hash = PasswordHash::new(stored).ok()?;
+    let params = argon2::Params::try_from(&hash).ok()?;
+    let bearable = params.m_cost() <= 65_536 && params.t_cost() <= 10 && params.p_cost() <= 4;
+    (stored.len() <= 255 && hash.algorithm.as_str() == "argon2id" && bearable).then_some(hash)
+}
+
+/// What is compared with when there is nothing to compare with.
+#[expect(clippy::expect_used, reason = "a constant that a test parses")]
+static NOBODY: LazyLock<PasswordHash> = LazyLock::new(|| {
+    PasswordHash::new(
+        "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbCE$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    )
+    .expect("a well-formed hash")
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_taken_as_it_is() {
+        for good in ["12345678", "        ", "pässwörd", "correct horse battery staple", &"x".repeat(1024)] {
+            assert!(NewPassword::parse(good).is_ok(), "{good:?}");
+        }
+        assert_eq!(NewPassword::parse("").err(), Some(Flaw::Missing));
+        for bad in ["1234567", "äöüäöüä", &"x".repeat(1025)] {
+            assert!(NewPassword::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_hash_belongs_to_its_password() {
+        let stored = hash("correct horse").expect("a hash");
+        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+        assert!(verify("correct horse", Some(&stored)));
+        assert!(!verify("Correct horse", Some(&stored)));
+        assert!(!verify("", Some(&stored)));
+    }
+
+    #[test]
+    fn nothing_matches_where_nothing_acceptable_is_stored() {
+        let costly = hash("x").expect("a hash").replace("m=19456", "m=4194304");
+        for stored in [None, Some(""), Some("plain"), Some("$2b$12$abc"), Some(costly.as_str())] {
+            assert!(!verify("x", stored), "{stored:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_instead_of_waiting() {
+        let passwords = Passwords::start(1);
+        let storm: Vec<_> = (0..100).map(|_| passwords.verify("x", None)).collect();
+        let mut refused = 0;
+        for answer in futures_all(storm).await {
+            refused += usize::from(matches!(answer, Err(Error::Overloaded { .. })));
+        }
+        assert!(refused > 0, "100 at once went into a queue of 32");
+        assert!(passwords.hashed() >= 32);
+    }
+
+    async fn futures_all<T: Send + 'static>(
+        futures: Vec<impl Future<Output = T>>,
+    ) -> Vec<T> {
+        let mut pending: Vec<_> = futures.into_iter().map(Box::pin).collect();
+        let mut answers = Vec::new();
+        // Each is polled once before the first is awaited, so that all are in the queue at once.
+        std::future::poll_fn(|context| {
+            pending.retain_mut(|future| match future.as_mut().poll(context) {
+                std::task::Poll::Ready(answer) => { answers.push(answer); false }
+                std::task::Poll::Pending => true,
+            });
+            if pending.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+        answers
+    }
+}

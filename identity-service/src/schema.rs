@@ -1,0 +1,13 @@
+//! The schema `identity`.
+
+use std::sync::LazyLock;
+
+use service_kit::{db::Schema, sql};
+
+/// What lies in `migrations/identity`.
+pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema {
+    name: "identity",
+    migrator: sqlx::migrate!("../migrations/identity"),
+    grants: include_str!("../../migrations/identity/roles.sql"),
+    applied: sql!("SELECT max(version) FROM identity.migrations WHERE success"),
+});

@@ -1,0 +1,79 @@
+//! What does an employee token look like, outside and inside?
+
+use service_kit::keys::{Keyring, Purpose, random};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// A token in clear: on its way to its owner, or back from them.
+pub struct Token(Zeroizing<String>);
+
+impl Token {
+    const BYTES: usize = 20;
+    const DIGITS: usize = 2 * Self::BYTES;
+
+    /// A new one.
+    pub fn mint() -> Self {
+        Self(Zeroizing::new(hex::encode(random::<{ Self::BYTES }>())))
+    }
+
+    /// One that looks like ours; anything else is refused without asking the database.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (text.len() == Self::DIGITS && digits).then(|| Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// For the answer to its owner.
+    pub fn expose(&self) -> String {
+        self.0.to_string()
+    }
+
+    /// What it is looked up by: 40 digits again, so that the column stays what it was.
+    pub fn key(&self) -> String {
+        let mut key = hex::encode(Sha256::digest(self.0.as_bytes()));
+        key.truncate(Self::DIGITS);
+        key
+    }
+
+    /// The copy that only this service can open, and only as this employee's.
+    pub fn seal(&self, keys: &Keyring, employee_id: i64) -> Vec<u8> {
+        keys.seal(Purpose::EmployeeToken, &employee_id.to_be_bytes(), self.0.as_bytes())
+    }
+
+    /// The token in a sealed copy.
+    pub fn unseal(keys: &Keyring, employee_id: i64, sealed: &[u8]) -> Option<Self> {
+        let plain = keys.open(Purpose::EmployeeToken, &employee_id.to_be_bytes(), sealed)?;
+        Self::parse(std::str::from_utf8(&plain).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_token_looks_like_one() {
+        let token = Token::mint();
+        assert!(Token::parse(&token.expose()).is_some());
+        assert_ne!(token.expose(), Token::mint().expose());
+        assert_ne!(token.expose(), token.key());
+        assert_eq!(token.key().len(), 40);
+    }
+
+    #[test]
+    fn what_does_not_look_like_one_is_none() {
+        let good = "0123456789abcdef0123456789abcdef01234567";
+        assert!(Token::parse(good).is_some());
+        for bad in ["", &good[1..], &good.to_uppercase(), &format!("{good}0"), &good.replace('0', "g"), &good.replace('0', "é")] {
+            assert!(Token::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_sealed_copy_is_one_employees() {
+        let keys = Keyring::parse(&Keyring::generate()).expect("a key");
+        let token = Token::mint();
+        let sealed = token.seal(&keys, 7);
+        assert_eq!(Token::unseal(&keys, 7, &sealed).map(|token| token.expose()), Some(token.expose()));
+        assert!(Token::unseal(&keys, 8, &sealed).is_none());
+    }
+}

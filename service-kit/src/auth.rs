@@ -1,0 +1,184 @@
+//! The layer that asks about every call: is there such a method, who is calling, may they?
+//!
+//! This is the interceptor of the product: a tower layer, because tonic's own interceptor is
+//! synchronous and could not ask another server. A call passes in the order known method →
+//! credential → permission, and only then is its message decoded.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::HeaderMap;
+use proto::common::v1::ErrorReason as Reason;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tonic::Status;
+use zeroize::Zeroizing;
+
+use crate::{
+    caller::{Caller, Facts},
+    config::Reflection,
+    error::Error,
+    policy::{Access, Policy, Rule},
+    serve::refuse,
+    telemetry::context,
+};
+
+/// The header in which one service proves itself to another.
+pub const SERVICE_HEADER: &str = "x-service-authorization";
+
+/// Finds out whom a credential stands for: identity in its own tables, the others by asking
+/// identity.
+#[tonic::async_trait]
+pub trait Authenticator: Send + Sync + 'static {
+    /// Who it is, or `Unauthenticated` with the reason, or `Unavailable`.
+    async fn authenticate(&self, credential: &Credential) -> Result<Facts, Error>;
+}
+
+/// What the layer needs to decide.
+pub struct Gate {
+    pub policy: Policy,
+    pub authenticator: Arc<dyn Authenticator>,
+    pub service_secrets: ServiceSecrets,
+    pub reflection: Reflection,
+}
+
+/// The layer itself.
+pub async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
+    let Some(rule) = gate.policy.find(request.uri().path()) else {
+        // Not a method. A gRPC call is told so; anything else is for the few HTTP routes.
+        return if is_grpc(request.headers()) {
+            refuse(Error::MethodUnknown)
+        } else {
+            next.run(request).await
+        };
+    };
+    match gate.check(rule, request.headers()).await {
+        Ok(Some(caller)) => {
+            context::identify(&caller);
+            request.extensions_mut().insert(caller);
+        }
+        Ok(None) => {}
+        Err(error) => return refuse(error),
+    }
+    next.run(request).await
+}
+
+impl Gate {
+    /// The caller, where the method wants to know who it is.
+    async fn check(&self, rule: Rule, headers: &HeaderMap) -> Result<Option<Caller>, Error> {
+        match self.required(rule.access) {
+            Access::Public => Ok(None),
+            Access::Service => self.service_secrets.check(headers).map(|()| None),
+            Access::Needs(permission) => {
+                let facts = self.identify(headers).await?;
+                if !facts.permissions.contains(&permission) {
+                    return Err(Error::Denied(permission));
+                }
+                Ok(Some(Caller::admitted(facts)))
+            }
+            Access::SignedIn => Ok(Some(Caller::admitted(self.identify(headers).await?))),
+            Access::Reflection => Err(Error::MethodUnknown),
+        }
+    }
+
+    /// Reflection is whatever the setting says; `off` leaves it as it is, unknown.
+    fn required(&self, access: Access) -> Access {
+        match (access, self.reflection) {
+            (Access::Reflection, Reflection::Public) => Access::Public,
+            (Access::Reflection, Reflection::Authenticated) => Access::SignedIn,
+            _ => access,
+        }
+    }
+
+    async fn identify(&self, headers: &HeaderMap) -> Result<Facts, Error> {
+        self.authenticator.authenticate(&Credential::from_headers(headers)?).await
+    }
+}
+
+/// Takes a request apart: who calls, and what they say.
+///
+/// # Errors
+/// `INTERNAL` when the auth layer did not run: closed, never open.
+pub fn open<T>(request: tonic::Request<T>) -> Result<(Caller, T), Status> {
+    let (_, extensions, message) = request.into_parts();
+    match extensions.get::<Caller>() {
+        Some(caller) => Ok((caller.clone(), message)),
+        None => Err(Error::internal("a handler was reached without the auth layer").into()),
+    }
+}
+
+/// What a caller shows: the value in `authorization`, without the keyword.
+pub struct Credential(Zeroizing<String>);
+
+impl Credential {
+    /// The one in the headers, after `Token` or `Bearer` in whatever case.
+    pub fn from_headers(headers: &HeaderMap) -> Result<Self, Error> {
+        let mut values = headers.get_all(http::header::AUTHORIZATION).iter();
+        let value = values.next().ok_or(Error::Unauthenticated(Reason::TokenMissing))?;
+        if values.next().is_some() {
+            return Err(Error::Unauthenticated(Reason::AuthorizationAmbiguous));
+        }
+        let invalid = || Error::Unauthenticated(Reason::TokenInvalid);
+        let text = value.to_str().map_err(|_| invalid())?;
+        let (keyword, credential) = text.trim().split_once(' ').ok_or_else(invalid)?;
+        if !["token", "bearer"].contains(&keyword.to_ascii_lowercase().as_str()) {
+            return Err(invalid());
+        }
+        Ok(Self::new(credential.trim()))
+    }
+
+    pub fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credential(…)")
+    }
+}
+
+/// The shared secrets of which a calling service must know one: two while they are rotated,
+/// none where no service ever calls.
+#[derive(Default)]
+pub struct ServiceSecrets(Vec<[u8; 32]>);
+
+impl ServiceSecrets {
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(secrets.into_iter().map(digest).collect())
+    }
+
+    /// Compares digests, so that neither length nor content shows in the time it takes.
+    fn check(&self, headers: &HeaderMap) -> Result<(), Error> {
+        let mut values = headers.get_all(SERVICE_HEADER).iter();
+        let shown = match (values.next(), values.next()) {
+            (Some(value), None) => value.to_str().ok().map(digest),
+            _ => None,
+        };
+        let known = shown.is_some_and(|shown| {
+            self.0.iter().fold(false, |known, secret| known | bool::from(secret.ct_eq(&shown)))
+        });
+        if known { Ok(()) } else { Err(Error::Unauthenticated(Reason::ServiceCredentialInvalid)) }
+    }
+}
+
+fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text).into()
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.starts_with("application/grpc"))
+}
+

@@ -1,0 +1,213 @@
+//! How does a service connect, and as whom?
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use super::{Schema, System, TenantTx, Unscoped};
+use crate::{
+    caller::{Actor, Caller},
+    config::{DatabaseSettings, StartError},
+    error::Error,
+    serve::{PoolFigures, Ready},
+};
+
+/// The narrow roles that a service works as. Neither owns a table or bypasses row security.
+#[derive(Debug, Clone)]
+pub struct Roles {
+    /// Reads and writes the rows of one account at a time.
+    pub app: String,
+    /// Reads a few columns of all accounts, to find out which account it is about.
+    pub lookup: String,
+}
+
+impl Roles {
+    /// `identity_app` and `identity_lookup`, with the installation's prefix before them.
+    pub fn new(prefix: &str, schema: &str) -> Self {
+        Self { app: format!("{prefix}{schema}_app"), lookup: format!("{prefix}{schema}_lookup") }
+    }
+}
+
+/// A service's database. The pools do not leave this folder.
+#[derive(Debug, Clone)]
+pub struct Db {
+    app: PgPool,
+    lookup: PgPool,
+    schema: &'static Schema,
+}
+
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a service waits at its start for a database that does not answer yet.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Db {
+    /// Connects and takes the narrow roles on.
+    ///
+    /// # Errors
+    /// When nothing answers, or when the roles cannot be taken on, or would not be narrow.
+    pub async fn connect(
+        settings: &DatabaseSettings,
+        schema: &'static Schema,
+    ) -> Result<Self, StartError> {
+        let options = options(settings)?;
+        let roles = Roles::new(&settings.role_prefix, schema.name);
+        wait_for_database(&options).await?;
+        for role in [&roles.app, &roles.lookup] {
+            refuse_wide_role(&options, role, schema.name).await?;
+        }
+        Ok(Self {
+            app: pool(settings.pool_size, &roles.app, schema.name, "").connect_lazy_with(options.clone()),
+            lookup: pool(settings.pool_size, &roles.lookup, schema.name, "; SET default_transaction_read_only = on")
+                .connect_lazy_with(options),
+            schema,
+        })
+    }
+
+    /// A transaction inside the caller's account.
+    pub async fn begin(&self, caller: &Caller) -> Result<TenantTx, Error> {
+        self.begin_as(caller.account_id(), caller.actor()).await
+    }
+
+    /// A transaction inside the account that a task found by itself.
+    pub async fn begin_system(&self, system: System) -> Result<TenantTx, Error> {
+        self.begin_as(system.account_id(), Actor::System(system.task())).await
+    }
+
+    /// Single reads that precede a tenant.
+    pub fn unscoped(&self) -> Unscoped<'_> {
+        Unscoped::new(&self.lookup)
+    }
+
+    /// The scope of an account that does not exist yet: its id is drawn here.
+    pub async fn new_tenant(&self, draw: &'static str, task: &'static str) -> Result<System, Error> {
+        let id = sqlx::query_scalar(draw).fetch_one(&self.app).await?;
+        Ok(System::new(id, task))
+    }
+
+    /// Ends all connections.
+    pub async fn close(&self) {
+        futures::join!(self.app.close(), self.lookup.close());
+    }
+
+    async fn begin_as(&self, account_id: i64, actor: Actor) -> Result<TenantTx, Error> {
+        // One round trip; the account is a number, so there is nothing to escape.
+        let begin = format!("BEGIN; SET LOCAL app.account_id = '{account_id}'");
+        Ok(TenantTx::new(self.begin_alive(&begin).await?, account_id, actor))
+    }
+
+    /// After a restart of the database every pooled connection is dead. Nothing was asked yet,
+    /// so the next one is tried, until they are used up.
+    async fn begin_alive(&self, begin: &str) -> Result<Transaction<'static, Postgres>, Error> {
+        let mut dead = 0;
+        loop {
+            match self.app.begin_with(AssertSqlSafe(begin.to_owned())).await {
+                Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) if dead < self.app.size() => dead += 1,
+                begun => return Ok(begun?),
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Ready for Db {
+    async fn ready(&self) -> Result<(), String> {
+        let applied: Option<i64> = sqlx::query_scalar(self.schema.applied)
+            .fetch_one(&self.lookup)
+            .await
+            .map_err(|error| error.to_string())?;
+        let needed = self.schema.migrator.iter().map(|migration| migration.version).max();
+        if applied < needed {
+            return Err(format!("the schema is at {applied:?} and must be at {needed:?}: run migrate"));
+        }
+        Ok(())
+    }
+
+    fn pool(&self) -> PoolFigures {
+        PoolFigures {
+            size: self.app.size() + self.lookup.size(),
+            idle: u32::try_from(self.app.num_idle() + self.lookup.num_idle()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// What a URL says, with everything that logs statements switched off: they are counted, and
+/// their parameters are nobody's business.
+pub(super) fn options(settings: &DatabaseSettings) -> Result<PgConnectOptions, StartError> {
+    use sqlx::ConnectOptions;
+    PgConnectOptions::from_str(settings.url.expose())
+        .map(PgConnectOptions::disable_statement_logging)
+        .map_err(|error| StartError::new(format!("The database URL cannot be read ({error}): write it as postgres://user:password@host:5432/database.")))
+}
+
+fn pool(size: u32, role: &str, schema: &str, also: &str) -> PgPoolOptions {
+    let adopt = adopt(role, schema) + also;
+    PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // Costs a round trip per request; `begin_alive` deals with dead connections instead.
+        .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            let adopt = adopt.clone();
+            Box::pin(async move {
+                sqlx::raw_sql(AssertSqlSafe(adopt)).execute(connection).await?;
+                Ok(())
+            })
+        })
+}
+
+/// Takes a role on. Only the service's own schema is on the path, so that nothing of another
+/// application in the same database is ever meant by accident.
+fn adopt(role: &str, schema: &str) -> String {
+    format!("SET ROLE \"{role}\"; SET search_path = {schema}; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'")
+}
+
+/// One connection, if the database answers within a while.
+pub(super) async fn wait_for_database(options: &PgConnectOptions) -> Result<PgConnection, StartError> {
+    let patience = tokio::time::Instant::now() + START_TIMEOUT;
+    loop {
+        match PgConnection::connect_with(options).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) if is_permanent(&error) || tokio::time::Instant::now() > patience => {
+                return Err(StartError::new(format!("The database does not answer: {error}.")));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the database does not answer yet");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+    }
+}
+
+/// A wrong password or a missing database do not mend themselves; a server that is starting does.
+fn is_permanent(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() != Some("57P03"))
+}
+
+async fn refuse_wide_role(options: &PgConnectOptions, role: &str, schema: &str) -> Result<(), StartError> {
+    let mut connection = wait_for_database(options).await?;
+    sqlx::raw_sql(AssertSqlSafe(adopt(role, schema))).execute(&mut connection).await.map_err(|error| {
+        StartError::new(format!(
+            "The role {role} cannot be taken on ({error}): run the service's `migrate` once, as the owner of the database."
+        ))
+    })?;
+    let wide: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls))
+             OR EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                         WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
+                           AND pg_has_role(current_user, c.relowner, 'MEMBER'))",
+    )
+    .bind(schema)
+    .fetch_one(&mut connection)
+    .await
+    .map_err(|error| StartError::new(format!("The role {role} cannot be checked: {error}.")))?;
+    connection.close().await.ok();
+    if wide {
+        return Err(StartError::new(format!(
+            "The role {role} owns tables of the schema {schema} or bypasses row security, so it would not keep accounts apart: take that from it."
+        )));
+    }
+    Ok(())
+}

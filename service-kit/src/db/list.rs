@@ -1,0 +1,75 @@
+//! How is a list put together from filters and a page?
+
+use sqlx::{Encode, FromRow, Postgres, QueryBuilder, Type, postgres::PgRow};
+
+use super::TenantTx;
+use crate::{
+    error::Error,
+    page::{Key, Page},
+};
+
+/// A value that a filter compares with.
+pub trait Bind: for<'q> Encode<'q, Postgres> + Type<Postgres> + Send + 'static {}
+impl<T: for<'q> Encode<'q, Postgres> + Type<Postgres> + Send + 'static> Bind for T {}
+
+/// A list being put together. Texts are literals of the program, values are bound: each
+/// combination of filters is a statement of its own, so that each gets the plan it deserves.
+pub struct ListQuery(QueryBuilder<Postgres>);
+
+impl ListQuery {
+    /// `SELECT … FROM … WHERE account_id = `, and the account.
+    pub fn new(select: &'static str, account_id: i64) -> Self {
+        let mut query = QueryBuilder::new(select);
+        query.push_bind(account_id);
+        Self(query)
+    }
+
+    /// More text, up to where a value goes.
+    pub fn text(&mut self, text: &'static str) -> &mut Self {
+        self.0.push(text);
+        self
+    }
+
+    /// A value.
+    pub fn bind(&mut self, value: impl Bind) -> &mut Self {
+        self.0.push_bind(value);
+        self
+    }
+
+    /// The rows of one page, and one more that tells whether there is another.
+    pub fn page(&mut self, page: &Page) -> &mut Self {
+        let direction = if page.descending { " DESC" } else { "" };
+        if let Some((key, id)) = &page.after {
+            self.text(" AND (").text(page.order.column);
+            self.text(if page.descending { ", id) < (" } else { ", id) > (" });
+            match key {
+                Key::Instant(instant) => self.bind(*instant),
+                Key::Text(text) => self.bind(text.clone()),
+            };
+            self.text(", ").bind(*id).text(")");
+        }
+        self.text(" ORDER BY ").text(page.order.column).text(direction).text(", id").text(direction);
+        self.text(" LIMIT ").bind(page.limit_and_one());
+        if page.skip > 0 {
+            self.text(" OFFSET ").bind(page.skip);
+        }
+        self
+    }
+
+    /// The text, for those who check it.
+    pub fn into_text(self) -> String {
+        self.0.sql().as_str().to_owned()
+    }
+
+    pub async fn fetch<T>(mut self, tx: &mut TenantTx) -> Result<Vec<T>, Error>
+    where
+        T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
+    {
+        Ok(self.0.build_query_as().fetch_all(tx.connection()).await?)
+    }
+
+    /// For `SELECT count(*)`.
+    pub async fn count(mut self, tx: &mut TenantTx) -> Result<i64, Error> {
+        Ok(self.0.build_query_scalar().fetch_one(tx.connection()).await?)
+    }
+}

@@ -1,0 +1,61 @@
+//! How does a schema come to be, and who may do what in it?
+
+use sqlx::{AssertSqlSafe, PgConnection, migrate::Migrator};
+
+use super::{Roles, connect};
+use crate::config::{DatabaseSettings, StartError};
+
+/// A service's schema.
+#[derive(Debug)]
+pub struct Schema {
+    pub name: &'static str,
+    /// What lies in `migrations/<name>`.
+    pub migrator: Migrator,
+    /// `roles.sql` beside the migrations: who may do what, said again after each of them.
+    pub grants: &'static str,
+    /// Reads the newest migration that was applied.
+    pub applied: &'static str,
+}
+
+/// Brings the schema up to date and its roles with it. Safe to repeat, and to run twice at once.
+pub async fn migrate(settings: &DatabaseSettings, schema: &Schema) -> Result<(), StartError> {
+    let mut connection = connect::wait_for_database(&connect::options(settings)?).await?;
+    let roles = Roles::new(&settings.role_prefix, schema.name);
+    let mut migrator = Migrator::with_migrations(schema.migrator.iter().cloned().collect());
+    migrator.create_schema(schema.name);
+    migrator.dangerous_set_table_name(format!("{}.migrations", schema.name));
+    migrator
+        .run(&mut connection)
+        .await
+        .map_err(|error| StartError::new(format!("The schema {} cannot be migrated: {error}.", schema.name)))?;
+    grant(&mut connection, schema, &roles)
+        .await
+        .map_err(|error| StartError::new(format!("The roles of the schema {} cannot be made: {error}.", schema.name)))
+}
+
+async fn grant(connection: &mut PgConnection, schema: &Schema, roles: &Roles) -> Result<(), sqlx::Error> {
+    for role in [&roles.app, &roles.lookup] {
+        sqlx::raw_sql(AssertSqlSafe(make_role(role))).execute(&mut *connection).await?;
+    }
+    let grants = schema.grants.replace("{app}", &roles.app).replace("{lookup}", &roles.lookup);
+    // A lock, because two at once would change the same rows of the catalogue; a transaction,
+    // because a service that runs must not see half of it.
+    let script = format!("BEGIN; SELECT pg_advisory_xact_lock(7042001); {grants}; COMMIT");
+    sqlx::raw_sql(AssertSqlSafe(script)).execute(connection).await?;
+    Ok(())
+}
+
+/// Roles belong to the whole server, so another database's migration may be making the same one.
+fn make_role(role: &str) -> String {
+    format!(
+        "DO $$ BEGIN
+             IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = '{role}') THEN
+                 CREATE ROLE \"{role}\" NOLOGIN;
+             END IF;
+             IF NOT pg_has_role(current_user, '{role}', 'MEMBER') THEN
+                 GRANT \"{role}\" TO CURRENT_USER;
+             END IF;
+         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+         END $$"
+    )
+}

@@ -1,0 +1,28 @@
+//! The only way to the database.
+//!
+//! Whoever wants to reach a tenant's rows must hold a [`Caller`], or a [`System`] scope that
+//! this module made from a row it found. The pools are private to this folder, so there is no
+//! way around it:
+//!
+//! - [`TenantTx`]: a transaction inside one account, as the role `…_app`, row security on.
+//! - [`Unscoped`]: single reads that precede a tenant, such as a log-in by e-mail, as the role
+//!   `…_lookup`, which can read some columns of some tables and write nothing.
+//!
+//! [`Caller`]: crate::caller::Caller
+
+mod connect;
+mod constraints;
+mod counted;
+mod list;
+mod migrate;
+mod statement;
+mod tx;
+mod unscoped;
+
+pub use connect::{Db, Roles};
+pub use constraints::{Constraint, Meaning, explain};
+pub use list::{Bind, ListQuery};
+pub use migrate::{Schema, migrate};
+pub use statement::{Family, Statement, families, statements};
+pub use tx::TenantTx;
+pub use unscoped::{Found, System, Tenanted, Unscoped};

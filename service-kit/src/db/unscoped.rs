@@ -1,0 +1,75 @@
+//! What may be read before it is known which account it is about?
+
+use std::ops::Deref;
+
+use sqlx::{FromRow, PgPool, Postgres, postgres::{PgArguments, PgRow}, query::QueryAs};
+
+use super::counted::Counted;
+use crate::error::Error;
+
+/// Single reads across accounts, as a role that can read little and write nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Unscoped<'a>(&'a PgPool);
+
+/// A row that says whose it is.
+pub trait Tenanted {
+    fn account_id(&self) -> i64;
+}
+
+/// A row that was found, and with it the right to act in its account.
+#[derive(Debug)]
+pub struct Found<T>(T);
+
+/// The scope of a task that acts in an account before anybody is signed in.
+#[derive(Debug, Clone, Copy)]
+pub struct System {
+    account_id: i64,
+    task: &'static str,
+}
+
+impl<'a> Unscoped<'a> {
+    pub(super) fn new(pool: &'a PgPool) -> Self {
+        Self(pool)
+    }
+
+    /// One autocommit statement: the row, or none.
+    pub async fn find<T>(
+        &self,
+        query: QueryAs<'_, Postgres, T, PgArguments>,
+    ) -> Result<Option<Found<T>>, Error>
+    where
+        T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
+    {
+        let mut connection = self.0.acquire().await?;
+        Ok(query.fetch_optional(Counted(&mut connection)).await?.map(Found))
+    }
+}
+
+impl<T: Tenanted> Found<T> {
+    /// The scope of the row's account, for a task named in the records.
+    pub fn system(&self, task: &'static str) -> System {
+        System { account_id: self.0.account_id(), task }
+    }
+}
+
+impl<T> Deref for Found<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl System {
+    pub(super) fn new(account_id: i64, task: &'static str) -> Self {
+        Self { account_id, task }
+    }
+
+    pub fn account_id(&self) -> i64 {
+        self.account_id
+    }
+
+    pub(super) fn task(&self) -> &'static str {
+        self.task
+    }
+}

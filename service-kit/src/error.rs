@@ -1,0 +1,218 @@
+//! What can go wrong, and what the caller is told of it.
+//!
+//! One type for every failure of both services, and one exhaustive mapping to
+//! `google.rpc.Status`. A new failure is a new reason in `common/v1/errors.proto`, not a
+//! string.
+
+use std::{borrow::Cow, error::Error as StdError, time::Duration};
+
+use proto::common::v1::{ErrorReason as Reason, Permission};
+use tonic::{Code, Status, metadata::MetadataValue};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use crate::{access, fields::Violations, telemetry::context};
+
+/// Any error of a library, on its way to the log.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// The `domain` of every `google.rpc.ErrorInfo`.
+pub const DOMAIN: &str = "clientele";
+/// The trailer in which the reason stands in plain ASCII.
+pub const REASON_TRAILER: &str = "error-reason";
+/// The trailer that says after how many seconds a retry makes sense.
+pub const RETRY_TRAILER: &str = "retry-after";
+
+/// Why a call does not get what it asked for.
+#[derive(Debug)]
+pub enum Error {
+    /// The message has bad fields: all of them.
+    Invalid(Violations),
+    /// This `request_id` came before with another body.
+    RequestIdReused,
+    /// No such row, for this caller. `field` is where the request named it.
+    NotFound { resource: &'static str, field: &'static str },
+    /// Something that must be unique is taken.
+    Taken(Reason),
+    /// The etag is not that of the row.
+    Stale,
+    /// Another transaction got in the way.
+    Conflict,
+    /// Nobody we know.
+    Unauthenticated(Reason),
+    /// Somebody we know, who may not do this.
+    Denied(Permission),
+    /// Nobody gives a role above their own.
+    RoleAboveOwn,
+    /// There is no such method.
+    MethodUnknown,
+    /// Too much at once.
+    Overloaded { retry: Duration },
+    /// Not done in time.
+    DeadlineExceeded,
+    /// Something that we need does not answer.
+    Unavailable { reason: Reason, retry: Duration },
+    /// Our fault. The text goes to the log and never to the caller.
+    Internal(BoxError),
+}
+
+impl Error {
+    /// Our fault, described for the log.
+    pub fn internal(error: impl Into<BoxError>) -> Self {
+        Self::Internal(error.into())
+    }
+
+    /// The database does not answer.
+    pub fn database_unavailable() -> Self {
+        Self::Unavailable { reason: Reason::DatabaseUnavailable, retry: Duration::from_secs(1) }
+    }
+
+    /// What the caller reads as `error-reason`.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Invalid(violations) if violations.only_missing() => Reason::MissingFields,
+            Self::Invalid(_) => Reason::InvalidFields,
+            Self::RequestIdReused => Reason::RequestIdReused,
+            Self::NotFound { .. } => Reason::NotFound,
+            Self::Taken(reason)
+            | Self::Unauthenticated(reason)
+            | Self::Unavailable { reason, .. } => *reason,
+            Self::Stale => Reason::EtagStale,
+            Self::Conflict => Reason::Conflict,
+            Self::Denied(_) => Reason::PermissionDenied,
+            Self::RoleAboveOwn => Reason::RoleAboveOwn,
+            Self::MethodUnknown => Reason::MethodUnknown,
+            Self::Overloaded { .. } => Reason::Overloaded,
+            Self::DeadlineExceeded => Reason::DeadlineExceeded,
+            Self::Internal(_) => Reason::Internal,
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Invalid(_) | Self::RequestIdReused => Code::InvalidArgument,
+            Self::NotFound { .. } => Code::NotFound,
+            Self::Taken(_) => Code::AlreadyExists,
+            Self::Stale | Self::Conflict => Code::Aborted,
+            Self::Unauthenticated(_) => Code::Unauthenticated,
+            Self::Denied(_) | Self::RoleAboveOwn => Code::PermissionDenied,
+            Self::MethodUnknown => Code::Unimplemented,
+            Self::Overloaded { .. } => Code::ResourceExhausted,
+            Self::DeadlineExceeded => Code::DeadlineExceeded,
+            Self::Unavailable { .. } => Code::Unavailable,
+            Self::Internal(_) => Code::Internal,
+        }
+    }
+
+    fn message(&self) -> Cow<'static, str> {
+        match self {
+            Self::Invalid(violations) if violations.only_missing() => "Missing required fields".into(),
+            Self::Invalid(violations) => format!("Invalid fields: {violations}").into(),
+            Self::RequestIdReused => "This request_id was used before, with another body.".into(),
+            Self::NotFound { resource, field } => format!("No {resource} has this {field}.").into(),
+            Self::Taken(Reason::EmailTaken) => "This e-mail address is taken.".into(),
+            Self::Taken(Reason::ClientEmailTaken) => {
+                "Another client of this account has this e-mail address.".into()
+            }
+            Self::Taken(_) => "This exists already.".into(),
+            Self::Stale => "It was changed meanwhile: read it again.".into(),
+            Self::Conflict => "Another call got in the way: try again.".into(),
+            Self::Unauthenticated(reason) => unauthenticated_message(*reason).into(),
+            Self::Denied(permission) => {
+                format!("This needs the permission {}.", access::permission_name(*permission)).into()
+            }
+            Self::RoleAboveOwn => "Nobody gives a role above their own.".into(),
+            Self::MethodUnknown => "There is no method of this name.".into(),
+            Self::Overloaded { .. } => "Too many calls at once: try again shortly.".into(),
+            Self::DeadlineExceeded => "Not done within the time allowed.".into(),
+            Self::Unavailable { reason: Reason::IdentityUnavailable, .. } => {
+                "Nobody can be identified at the moment: try again shortly.".into()
+            }
+            Self::Unavailable { .. } => "Not available at the moment: try again shortly.".into(),
+            Self::Internal(_) => match context::current() {
+                Some(request) => format!("Internal error. Request id: {}", request.id()).into(),
+                None => "Internal error.".into(),
+            },
+        }
+    }
+
+    fn details(&self) -> ErrorDetails {
+        let mut details = ErrorDetails::new();
+        details.set_error_info(reason_text(self.reason()), DOMAIN, self.metadata());
+        if let Self::Invalid(violations) = self {
+            let fields = violations.iter().map(|v| FieldViolation::new(v.field.clone(), v.flaw.to_string()));
+            details.set_bad_request(fields.collect::<Vec<_>>());
+        }
+        if let Some(retry) = self.retry() {
+            details.set_retry_info(Some(retry));
+        }
+        details
+    }
+
+    fn metadata(&self) -> std::collections::HashMap<String, String> {
+        let pairs: &[(&str, String)] = &match self {
+            Self::NotFound { resource, field } => {
+                vec![("resource", (*resource).to_owned()), ("field", (*field).to_owned())]
+            }
+            Self::Denied(permission) => vec![("permission", access::permission_name(*permission))],
+            _ => vec![],
+        };
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+    }
+
+    fn retry(&self) -> Option<Duration> {
+        match self {
+            Self::Overloaded { retry } | Self::Unavailable { retry, .. } => Some(*retry),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        if let Error::Internal(source) = &error {
+            tracing::error!(error = %source, "internal error");
+        }
+        let mut status =
+            Self::with_error_details(error.code(), error.message(), error.details());
+        let trailers = status.metadata_mut();
+        if let Ok(reason) = MetadataValue::try_from(reason_text(error.reason())) {
+            trailers.insert(REASON_TRAILER, reason);
+        }
+        if let Some(retry) = error.retry() {
+            trailers.insert(RETRY_TRAILER, MetadataValue::from(retry.as_secs().max(1)));
+        }
+        status
+    }
+}
+
+impl From<Violations> for Error {
+    fn from(violations: Violations) -> Self {
+        Self::Invalid(violations)
+    }
+}
+
+/// A reason as programs read it: the name in the enum without its prefix.
+pub fn reason_text(reason: Reason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
+/// A status of a given reason for what tonic itself refuses, before any handler is asked.
+pub(crate) fn transport_status(code: Code, reason: Reason, message: &str) -> Status {
+    let details = ErrorDetails::with_error_info(reason_text(reason), DOMAIN, [("", "")].into_iter().filter(|_| false).collect::<std::collections::HashMap<&str, &str>>());
+    let mut status = Status::with_error_details(code, message, details);
+    status.metadata_mut().insert(REASON_TRAILER, MetadataValue::from_static(reason_text(reason)));
+    status
+}
+
+/// What people read; the first two as the old API said them.
+pub fn unauthenticated_message(reason: Reason) -> &'static str {
+    match reason {
+        Reason::TokenInvalid | Reason::TokenRevoked => "Invalid token.",
+        Reason::EmployeeInactive => "User inactive or deleted.",
+        Reason::InvalidCredentials => "Invalid credentials",
+        Reason::AuthorizationAmbiguous => "Send one authorization header, not several.",
+        Reason::ServiceCredentialInvalid => "Only services may call this.",
+        _ => "Authentication credentials were not provided.",
+    }
+}

@@ -1,0 +1,196 @@
+//! How does a message become words of the domain, with every bad field reported at once?
+//!
+//! A conversion takes each field through a [`Fields`], which collects what is wrong, and then
+//! asks for all of them together. Past that point an invalid value cannot exist: the types in
+//! here have private contents and no constructor but parsing.
+//!
+//! ```
+//! use service_kit::fields::{Fields, Text};
+//!
+//! let mut fields = Fields::default();
+//! let first = fields.take("client.first_name", Text::<100>::required("Ada"));
+//! let last = fields.take("client.last_name", Text::<100>::parse("Lovelace"));
+//! let (first, last) = fields.all((first, last))?;
+//! # assert_eq!((first.as_str(), last.as_str()), ("Ada", "Lovelace"));
+//! # Ok::<(), service_kit::fields::Violations>(())
+//! ```
+
+mod codes;
+mod email;
+mod labels;
+mod text;
+
+use std::{borrow::Cow, fmt};
+
+pub use codes::{Country, Currency};
+pub use email::{Email, email_key};
+pub use labels::Labels;
+pub use text::{Notes, Text, fold};
+
+/// What is wrong with one value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flaw {
+    /// It is required and empty.
+    Missing,
+    /// A sentence's end: "must be …".
+    Bad(Cow<'static, str>),
+}
+
+impl Flaw {
+    pub fn bad(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::Bad(what.into())
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("is required"),
+            Self::Bad(what) => f.write_str(what),
+        }
+    }
+}
+
+/// A field and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    pub field: String,
+    pub flaw: Flaw,
+}
+
+/// Everything that is wrong with a message: at least one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violations(Vec<Violation>);
+
+impl Violations {
+    /// Whether nothing is wrong but that something is missing.
+    pub fn only_missing(&self) -> bool {
+        self.0.iter().all(|violation| violation.flaw == Flaw::Missing)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Violation> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for Violations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, violation) in self.0.iter().enumerate() {
+            let comma = if place == 0 { "" } else { ", " };
+            write!(f, "{comma}{} {}", violation.field, violation.flaw)?;
+        }
+        Ok(())
+    }
+}
+
+/// Collects what is wrong while a message is taken apart.
+#[derive(Debug, Default)]
+pub struct Fields(Vec<Violation>);
+
+impl Fields {
+    /// The value, or nothing and a note of what is wrong with the field.
+    pub fn take<T>(&mut self, field: &str, parsed: Result<T, Flaw>) -> Option<T> {
+        parsed.map_err(|flaw| self.refuse(field, flaw)).ok()
+    }
+
+    /// The same for a field that only counts if the caller meant it.
+    pub fn take_if<T>(
+        &mut self,
+        meant: bool,
+        field: &str,
+        parse: impl FnOnce() -> Result<T, Flaw>,
+    ) -> Option<Option<T>> {
+        if meant { self.take(field, parse()).map(Some) } else { Some(None) }
+    }
+
+    /// Notes that a field is bad.
+    pub fn refuse(&mut self, field: &str, flaw: Flaw) {
+        self.0.push(Violation { field: field.to_owned(), flaw });
+    }
+
+    /// All values taken, or everything that was wrong.
+    pub fn all<T: Together>(self, taken: T) -> Result<T::Values, Violations> {
+        match taken.together() {
+            Some(values) if self.0.is_empty() => Ok(values),
+            _ => Err(Violations(self.0)),
+        }
+    }
+}
+
+/// Several values that were taken, each there or not.
+pub trait Together {
+    type Values;
+    fn together(self) -> Option<Self::Values>;
+}
+
+macro_rules! together {
+    ($($value:ident),+) => {
+        impl<$($value),+> Together for ($(Option<$value>,)+) {
+            type Values = ($($value,)+);
+            #[expect(non_snake_case, reason = "one name serves as type and as variable")]
+            fn together(self) -> Option<Self::Values> {
+                let ($($value,)+) = self;
+                Some(($($value?,)+))
+            }
+        }
+    };
+}
+together!(A);
+together!(A, B);
+together!(A, B, C);
+together!(A, B, C, D);
+together!(A, B, C, D, E);
+together!(A, B, C, D, E, F);
+together!(A, B, C, D, E, F, G);
+together!(A, B, C, D, E, F, G, H);
+together!(A, B, C, D, E, F, G, H, I);
+together!(A, B, C, D, E, F, G, H, I, J);
+together!(A, B, C, D, E, F, G, H, I, J, K);
+together!(A, B, C, D, E, F, G, H, I, J, K, L);
+
+/// The id of a row, which every row has.
+pub fn id(id: i64) -> Result<i64, Flaw> {
+    if id == 0 { Err(Flaw::Missing) } else { Ok(id) }
+}
+
+/// The UUID in an optional `request_id`.
+pub fn request_id(text: &str) -> Result<Option<uuid::Uuid>, Flaw> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    uuid::Uuid::try_parse(text)
+        .map(Some)
+        .map_err(|_| Flaw::bad("must be a UUID such as 6f1c1f5e-8f0a-4c52-9d3c-0a5b6c7d8e9f"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bad_field_is_reported_at_once() {
+        let mut fields = Fields::default();
+        let name = fields.take("name", Text::<3>::required(""));
+        let note = fields.take("note", Text::<3>::parse("four"));
+        let fine = fields.take("fine", Text::<3>::parse("yes"));
+        let violations = fields.all((name, note, fine)).expect_err("two are bad");
+        let named: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(named, ["name", "note"]);
+        assert!(!violations.only_missing());
+    }
+
+    #[test]
+    fn a_field_refused_beside_good_values_still_refuses_the_message() {
+        let mut fields = Fields::default();
+        let name = fields.take("name", Text::<3>::required("Ada"));
+        fields.refuse("other", Flaw::bad("must not be"));
+        assert!(fields.all((name,)).is_err());
+    }
+
+    #[test]
+    fn a_request_id_is_a_uuid_or_absent() {
+        assert_eq!(request_id(""), Ok(None));
+        assert!(request_id("6f1c1f5e-8f0a-4c52-9d3c-0a5b6c7d8e9f").is_ok_and(|id| id.is_some()));
+        assert!(request_id("1").is_err());
+    }
+}

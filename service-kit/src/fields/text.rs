@@ -1,0 +1,98 @@
+//! What is a line of text, and what are notes?
+
+use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+
+use super::Flaw;
+
+/// One line of at most `MAX` characters, without blanks around it; may be empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Text<const MAX: usize>(String);
+
+impl<const MAX: usize> Text<MAX> {
+    pub fn parse(text: &str) -> Result<Self, Flaw> {
+        let text = text.trim();
+        at_most(text, MAX)?;
+        if text.chars().any(char::is_control) {
+            return Err(Flaw::bad("must not contain control characters"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The same, and not empty.
+    pub fn required(text: &str) -> Result<Self, Flaw> {
+        let text = Self::parse(text)?;
+        if text.0.is_empty() { Err(Flaw::Missing) } else { Ok(text) }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+/// Free text of at most 10,000 characters in which lines and tabs are allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Notes(String);
+
+impl Notes {
+    const MAX: usize = 10_000;
+
+    pub fn parse(text: &str) -> Result<Self, Flaw> {
+        at_most(text, Self::MAX)?;
+        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            return Err(Flaw::bad("must not contain control characters but tabs and line ends"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+fn at_most(text: &str, max: usize) -> Result<(), Flaw> {
+    // Bytes first: counting the characters of a megabyte would be work done for an attacker.
+    if text.len() > max && (text.len() > 4 * max || text.chars().count() > max) {
+        return Err(Flaw::bad(format!("must be at most {max} characters")));
+    }
+    Ok(())
+}
+
+/// Text as it is compared in searches and orders: lower case, no accents.
+pub fn fold(text: &str) -> String {
+    text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_trimmed_and_bounded_in_characters() {
+        assert_eq!(Text::<3>::parse(" äöü ").expect("three characters").as_str(), "äöü");
+        assert!(Text::<3>::parse("äöüß").is_err());
+        assert!(Text::<3>::parse(&"a".repeat(100)).is_err());
+    }
+
+    #[test]
+    fn control_characters_are_refused() {
+        for bad in ["a\0b", "a\nb", "a\u{1b}[2Jb", "a\u{85}b"] {
+            assert!(Text::<9>::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(Notes::parse("one\n\ttwo\r\n").is_ok());
+        assert!(Notes::parse("a\0b").is_err());
+    }
+
+    #[test]
+    fn blanks_are_as_good_as_nothing() {
+        assert_eq!(Text::<9>::required("  "), Err(Flaw::Missing));
+    }
+
+    #[test]
+    fn folding_strips_case_and_accents() {
+        assert_eq!(fold("Ångström ÉÈ ﬁ"), "angstrom ee fi");
+    }
+}

@@ -1,0 +1,219 @@
+//! How does a service keep something secret, or recognise what it issued?
+//!
+//! A [`Keyring`] holds one or two root keys. The first one seals and signs; all of them open
+//! and verify, so that a key is rotated by putting a new one in front, and dropping the old
+//! one once nothing lives that it made.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use chacha20poly1305::{
+    KeyInit as _, XChaCha20Poly1305, XNonce,
+    aead::{Aead, Payload},
+};
+use hmac::{Hmac, Mac};
+use rand::TryRngCore;
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// What a key is used for. No two uses share a key: each is derived under its own name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The employee token's copy, so that a login can return the existing one.
+    EmployeeToken,
+    /// Stored answers to repeatable calls.
+    StoredAnswer,
+    /// What a repeat's body is compared by.
+    Fingerprint,
+    /// Page tokens.
+    PageToken,
+}
+
+impl Purpose {
+    fn name(self) -> &'static [u8] {
+        match self {
+            Self::EmployeeToken => b"employee token",
+            Self::StoredAnswer => b"stored answer",
+            Self::Fingerprint => b"fingerprint",
+            Self::PageToken => b"page token",
+        }
+    }
+}
+
+/// One or two root keys, each with a number of its own.
+pub struct Keyring(Vec<Key>);
+
+struct Key {
+    number: u8,
+    root: Zeroizing<[u8; 32]>,
+}
+
+const NONCE_BYTES: usize = 24;
+
+impl Keyring {
+    /// Reads `1:<base64 of 32 bytes>`, or two of them with a comma between.
+    ///
+    /// # Errors
+    /// A sentence that says how it must look.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let keys: Option<Vec<Key>> = text.split(',').map(|part| Key::parse(part.trim())).collect();
+        let keys = keys.filter(|keys| {
+            let mut numbers: Vec<u8> = keys.iter().map(|key| key.number).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            numbers.len() == keys.len()
+        });
+        keys.map(Self).ok_or_else(|| {
+            "must be one or more of <number>:<base64 of 32 random bytes>, each with its own \
+             number from 0 to 255, separated by commas"
+                .to_owned()
+        })
+    }
+
+    /// A fresh key, as [`Keyring::parse`] reads it.
+    pub fn generate() -> String {
+        format!("1:{}", STANDARD.encode(random::<32>()))
+    }
+
+    /// Encrypts under the first key. `bound` must be the same when it is opened.
+    pub fn seal(&self, purpose: Purpose, bound: &[u8], plain: &[u8]) -> Vec<u8> {
+        let key = &self.0[0];
+        let nonce = random::<NONCE_BYTES>();
+        let sealed = key
+            .cipher(purpose)
+            .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: bound })
+            // Fails beyond 256 GB only, and what is empty never opens again.
+            .unwrap_or_default();
+        [&[key.number], nonce.as_slice(), &sealed].concat()
+    }
+
+    /// What was sealed, if a key of this ring did it, for this purpose and binding.
+    pub fn open(&self, purpose: Purpose, bound: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (number, rest) = sealed.split_first()?;
+        let (nonce, cipher_text) = rest.split_at_checked(NONCE_BYTES)?;
+        let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok()?;
+        let key = self.0.iter().find(|key| key.number == *number)?;
+        let payload = Payload { msg: cipher_text, aad: bound };
+        key.cipher(purpose).decrypt(&XNonce::from(nonce), payload).ok().map(Zeroizing::new)
+    }
+
+    /// A tag under the first key that only this ring can make.
+    pub fn sign(&self, purpose: Purpose, parts: &[&[u8]]) -> Vec<u8> {
+        let key = &self.0[0];
+        [&[key.number], key.tag(purpose, parts).as_slice()].concat()
+    }
+
+    /// Whether a key of this ring made this tag for these parts.
+    pub fn verify(&self, purpose: Purpose, parts: &[&[u8]], tag: &[u8]) -> bool {
+        let Some((number, shown)) = tag.split_first() else { return false };
+        let key = self.0.iter().find(|key| key.number == *number);
+        key.is_some_and(|key| key.tag(purpose, parts).ct_eq(shown).into())
+    }
+}
+
+impl Key {
+    fn parse(text: &str) -> Option<Self> {
+        let (number, root) = text.split_once(':')?;
+        let root = Zeroizing::new(STANDARD.decode(root).ok()?);
+        Some(Self {
+            number: number.parse().ok()?,
+            root: Zeroizing::new(root.as_slice().try_into().ok()?),
+        })
+    }
+
+    fn derived(&self, purpose: Purpose) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(hmac(self.root.as_slice(), &[purpose.name()]))
+    }
+
+    fn cipher(&self, purpose: Purpose) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new(&(*self.derived(purpose)).into())
+    }
+
+    fn tag(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; 32] {
+        hmac(self.derived(purpose).as_slice(), parts)
+    }
+}
+
+/// Each part goes in with its length before it, so that no two lists of parts are one text.
+fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    use hmac::digest::KeyInit;
+    let mut key_block = [0; 64];
+    key_block[..key.len()].copy_from_slice(key);
+    let mut mac = Hmac::<Sha256>::new(&key_block.into());
+    for part in parts {
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+/// Random bytes from the operating system.
+///
+/// # Panics
+/// When the system has no randomness: nothing secret can be made then.
+#[expect(clippy::expect_used, reason = "without randomness nothing may go on")]
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::rngs::OsRng.try_fill_bytes(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keyring({} keys)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(text: &str) -> Keyring {
+        Keyring::parse(text).expect("keys")
+    }
+
+    #[test]
+    fn what_is_sealed_opens_only_for_its_purpose_and_binding() {
+        let ring = ring(&Keyring::generate());
+        let sealed = ring.seal(Purpose::EmployeeToken, b"7", b"secret");
+        assert_eq!(ring.open(Purpose::EmployeeToken, b"7", &sealed).as_deref(), Some(&b"secret".to_vec()));
+        assert!(ring.open(Purpose::EmployeeToken, b"8", &sealed).is_none());
+        assert!(ring.open(Purpose::StoredAnswer, b"7", &sealed).is_none());
+        assert!(ring.open(Purpose::EmployeeToken, b"7", &sealed[..20]).is_none());
+        assert!(!sealed.windows(6).any(|window| window == b"secret"));
+    }
+
+    #[test]
+    fn an_old_key_opens_and_verifies_while_the_new_one_seals_and_signs() {
+        let old = Keyring::generate();
+        let new = Keyring::generate().replacen('1', "2", 1);
+        let before = ring(&old);
+        let during = ring(&format!("{new},{old}"));
+        let after = ring(&new);
+        let sealed = before.seal(Purpose::StoredAnswer, b"", b"x");
+        let tag = before.sign(Purpose::PageToken, &[b"x"]);
+        assert!(during.open(Purpose::StoredAnswer, b"", &sealed).is_some());
+        assert!(during.verify(Purpose::PageToken, &[b"x"], &tag));
+        assert!(after.open(Purpose::StoredAnswer, b"", &sealed).is_none());
+        assert!(!after.verify(Purpose::PageToken, &[b"x"], &tag));
+        assert!(after.open(Purpose::StoredAnswer, b"", &during.seal(Purpose::StoredAnswer, b"", b"x")).is_some());
+    }
+
+    #[test]
+    fn parts_are_kept_apart() {
+        let ring = ring(&Keyring::generate());
+        assert_ne!(
+            ring.sign(Purpose::Fingerprint, &[b"ab", b"c"]),
+            ring.sign(Purpose::Fingerprint, &[b"a", b"bc"])
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_key_is_refused() {
+        let good = Keyring::generate();
+        for bad in ["", "x", "1:short", "256:AAAA", &format!("{good},{good}")] {
+            assert!(Keyring::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

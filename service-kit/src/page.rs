@@ -1,0 +1,297 @@
+//! Which rows are on this page, and how does the caller ask for the next one?
+//!
+//! Pages are keyset pages: a page token holds the order's value and the id of the last row
+//! given, so that page 1,000 costs what page 1 costs. A token is signed together with the
+//! account, the method and the filters it belongs to; anywhere else it is refused.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use prost::Message;
+use proto::Paged;
+
+use crate::{
+    caller::Caller,
+    fields::{Fields, Flaw},
+    keys::{Keyring, Purpose},
+};
+
+const DEFAULT_SIZE: i32 = 50;
+const MAX_SIZE: i32 = 1000;
+const MAX_SKIP: i32 = 10_000;
+/// A keyring's tag: the key's number and 32 bytes.
+const TAG_BYTES: usize = 33;
+
+/// An order that a list can be asked for, and the column that it follows. Ties go by id.
+#[derive(Debug, Clone, Copy)]
+pub struct Order {
+    pub name: &'static str,
+    pub column: &'static str,
+    pub kind: Kind,
+}
+
+/// What the column of an order holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Instant,
+    Text,
+}
+
+/// The value of a row in the column of its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    Instant(DateTime<Utc>),
+    Text(String),
+}
+
+/// The page asked for.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub order: Order,
+    pub descending: bool,
+    pub skip: i64,
+    /// The last row of the page before.
+    pub after: Option<(Key, i64)>,
+    pub include_total: bool,
+    size: i32,
+    binding: Binding,
+}
+
+/// What a page token belongs to.
+#[derive(Debug, Clone)]
+struct Binding {
+    account_id: [u8; 8],
+    query: Vec<u8>,
+}
+
+impl Page {
+    /// Reads the page fields of a list request. The first order is the default one, descending
+    /// if its name says so.
+    pub fn parse<R: Paged>(
+        fields: &mut Fields,
+        request: &R,
+        caller: &Caller,
+        keys: &Keyring,
+        orders: &[Order],
+        default_order: &str,
+    ) -> Option<Self> {
+        let ask = request.ask();
+        let binding = Binding::of(request, caller);
+        let order_by = if ask.order_by.is_empty() { default_order } else { ask.order_by };
+        let order = fields.take("order_by", parse_order(order_by, orders));
+        let size = fields.take("page_size", parse_size(ask.size));
+        let skip = fields.take("skip", parse_skip(ask.skip));
+        let after = fields.take("page_token", binding.parse_token(ask.token, keys));
+        let (order, descending) = order?;
+        Some(Self {
+            order,
+            descending,
+            skip: skip?,
+            after: after?,
+            include_total: ask.include_total,
+            size: size?,
+            binding,
+        })
+    }
+
+    /// Pages of every order, at the beginning and further on: for those who check statements.
+    pub fn variants(orders: &[Order]) -> Vec<Self> {
+        let mut pages = Vec::new();
+        for order in orders {
+            for descending in [false, true] {
+                let place = match order.kind {
+                    Kind::Instant => Key::Instant(DateTime::UNIX_EPOCH),
+                    Kind::Text => Key::Text(String::new()),
+                };
+                for after in [None, Some(place)] {
+                    pages.push(Self {
+                        order: *order,
+                        descending,
+                        skip: i64::from(after.is_none()),
+                        after: after.map(|key| (key, 1)),
+                        include_total: false,
+                        size: DEFAULT_SIZE,
+                        binding: Binding { account_id: [0; 8], query: Vec::new() },
+                    });
+                }
+            }
+        }
+        pages
+    }
+
+    /// One row more than the page has: if it is there, so is another page.
+    pub fn limit_and_one(&self) -> i64 {
+        i64::from(self.size) + 1
+    }
+
+    /// The rows of this page, and the token of the next one or nothing.
+    pub fn cut<T>(
+        &self,
+        mut rows: Vec<T>,
+        keys: &Keyring,
+        place: impl Fn(&T, &Order) -> (Key, i64),
+    ) -> (Vec<T>, String) {
+        let size = usize::try_from(self.size).unwrap_or_default();
+        if rows.len() <= size {
+            return (rows, String::new());
+        }
+        rows.truncate(size);
+        let next = rows.last().map(|row| place(row, &self.order));
+        let token = next.map(|(key, id)| self.binding.token(&Cursor::new(key, id), keys));
+        (rows, token.unwrap_or_default())
+    }
+}
+
+/// What a page token holds.
+#[derive(Clone, PartialEq, Message)]
+struct Cursor {
+    #[prost(int64, optional, tag = "1")]
+    micros: Option<i64>,
+    #[prost(string, optional, tag = "2")]
+    text: Option<String>,
+    #[prost(int64, tag = "3")]
+    id: i64,
+}
+
+impl Cursor {
+    fn new(key: Key, id: i64) -> Self {
+        match key {
+            Key::Instant(instant) => Self { micros: Some(instant.timestamp_micros()), text: None, id },
+            Key::Text(text) => Self { micros: None, text: Some(text), id },
+        }
+    }
+
+    fn read(self) -> Option<(Key, i64)> {
+        let key = match (self.micros, self.text) {
+            (Some(micros), None) => Key::Instant(DateTime::from_timestamp_micros(micros)?),
+            (None, Some(text)) => Key::Text(text),
+            _ => return None,
+        };
+        Some((key, self.id))
+    }
+}
+
+impl Binding {
+    fn of<R: Paged>(request: &R, caller: &Caller) -> Self {
+        let mut query = R::full_name().into_bytes();
+        query.push(0);
+        query.extend(request.query().encode_to_vec());
+        Self { account_id: caller.account_id().to_be_bytes(), query }
+    }
+
+    fn token(&self, cursor: &Cursor, keys: &Keyring) -> String {
+        let cursor = cursor.encode_to_vec();
+        let tag = keys.sign(Purpose::PageToken, &[&self.account_id, &self.query, &cursor]);
+        URL_SAFE_NO_PAD.encode([tag, cursor].concat())
+    }
+
+    /// The place in a token; none in the empty one, which asks for the first page.
+    fn parse_token(&self, token: &str, keys: &Keyring) -> Result<Option<(Key, i64)>, Flaw> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(token).unwrap_or_default();
+        bytes
+            .split_at_checked(TAG_BYTES)
+            .filter(|(tag, cursor)| {
+                keys.verify(Purpose::PageToken, &[&self.account_id, &self.query, cursor], tag)
+            })
+            .and_then(|(_, cursor)| Cursor::decode(cursor).ok()?.read())
+            .map(Some)
+            .ok_or_else(|| Flaw::bad("must be the next_page_token of a list with the same filters and order"))
+    }
+}
+
+fn parse_size(size: i32) -> Result<i32, Flaw> {
+    match size {
+        0 => Ok(DEFAULT_SIZE),
+        1.. => Ok(size.min(MAX_SIZE)),
+        _ => Err(Flaw::bad("must not be negative")),
+    }
+}
+
+fn parse_skip(skip: i32) -> Result<i64, Flaw> {
+    if (0..=MAX_SKIP).contains(&skip) {
+        return Ok(i64::from(skip));
+    }
+    Err(Flaw::bad("must be from 0 to 10,000; beyond that use page tokens"))
+}
+
+fn parse_order(order_by: &str, orders: &[Order]) -> Result<(Order, bool), Flaw> {
+    let mut words = order_by.split_ascii_whitespace();
+    let name = words.next().unwrap_or_default();
+    let descending = match (words.next(), words.next()) {
+        (None, None) | (Some("asc"), None) => Some(false),
+        (Some("desc"), None) => Some(true),
+        _ => None,
+    };
+    let order = orders.iter().find(|order| order.name == name);
+    order.copied().zip(descending).ok_or_else(|| {
+        let names: Vec<_> = orders.iter().map(|order| order.name).collect();
+        Flaw::bad(format!("must be {}, alone or followed by \" desc\"", names.join(" or ")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ORDERS: &[Order] = &[
+        Order { name: "create_time", column: "create_time", kind: Kind::Instant },
+        Order { name: "last_name", column: "name_key", kind: Kind::Text },
+    ];
+
+    fn keys() -> Keyring {
+        Keyring::parse(&Keyring::generate()).expect("a key")
+    }
+
+    fn binding(account: i64, query: &str) -> Binding {
+        Binding { account_id: account.to_be_bytes(), query: query.into() }
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_account_and_query_only() {
+        let keys = keys();
+        let place = (Key::Text("lovelace".into()), 7);
+        let token = binding(1, "a").token(&Cursor::new(place.0.clone(), place.1), &keys);
+        assert_eq!(binding(1, "a").parse_token(&token, &keys), Ok(Some(place)));
+        assert!(binding(2, "a").parse_token(&token, &keys).is_err());
+        assert!(binding(1, "b").parse_token(&token, &keys).is_err());
+        assert!(binding(1, "a").parse_token(&token, &self::keys()).is_err());
+    }
+
+    #[test]
+    fn orders_come_from_a_list() {
+        assert!(matches!(parse_order("last_name", ORDERS), Ok((_, false))));
+        assert!(matches!(parse_order(" last_name  desc ", ORDERS), Ok((_, true))));
+        for bad in ["", "desc", "email", "last_name down", "last_name desc, id", "id; DROP TABLE"] {
+            assert!(parse_order(bad, ORDERS).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_skips_are_bounded() {
+        assert_eq!(parse_size(0), Ok(50));
+        assert_eq!(parse_size(5000), Ok(1000));
+        assert!(parse_size(-1).is_err());
+        assert_eq!(parse_skip(10_000), Ok(10_000));
+        assert!(parse_skip(10_001).is_err());
+        assert!(parse_skip(-1).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_token_but_ours_is_taken(token in ".*", flip in 0_usize..60) {
+            let keys = keys();
+            let binding = binding(1, "a");
+            prop_assert!(token.is_empty() || binding.parse_token(&token, &keys).is_err());
+            let mut ours = binding.token(&Cursor::new(Key::Text("x".into()), 7), &keys).into_bytes();
+            let place = flip % ours.len();
+            ours[place] = if ours[place] == b'A' { b'B' } else { b'A' };
+            let forged = String::from_utf8(ours).expect("base64");
+            let read = binding.parse_token(&forged, &keys);
+            prop_assert!(read.is_err() || read == Ok(Some((Key::Text("x".into()), 7))));
+        }
+    }
+}

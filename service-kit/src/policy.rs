@@ -1,0 +1,81 @@
+//! Who may call which method?
+//!
+//! Each service has one table of [`Rule`]s: sorted, aligned, no code. A method without a row
+//! does not exist for callers: the auth layer answers it as unknown, and a test that compares
+//! the table with the descriptor fails.
+
+use std::collections::{BTreeSet, HashMap};
+
+use proto::common::v1::Permission;
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// The path: `/crm.v1.ClientService/GetClient`.
+    pub method: &'static str,
+    /// Who.
+    pub access: Access,
+}
+
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everyone.
+    Public,
+    /// Every employee who is signed in.
+    SignedIn,
+    /// Whoever holds this, by role or by grant.
+    Needs(Permission),
+    /// Another service, by its own credential.
+    Service,
+    /// Whoever the setting `REFLECTION` says.
+    Reflection,
+}
+
+/// A row, written on one line.
+pub const fn rule(method: &'static str, access: Access) -> Rule {
+    Rule { method, access }
+}
+
+/// What both services offer beside their own methods.
+pub const COMMON: &[Rule] = &[
+    rule("/grpc.health.v1.Health/Check", Access::Public),
+    rule("/grpc.health.v1.Health/List", Access::Public),
+    rule("/grpc.health.v1.Health/Watch", Access::Public),
+    rule("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Access::Reflection),
+    rule("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Access::Reflection),
+];
+
+/// The whole table of a service, by method.
+#[derive(Debug)]
+pub struct Policy(HashMap<&'static str, Rule>);
+
+impl Policy {
+    /// The rows of a service and those that both have.
+    pub fn new(rules: &[Rule]) -> Self {
+        Self(rules.iter().chain(COMMON).map(|rule| (rule.method, *rule)).collect())
+    }
+
+    /// The row for a path.
+    pub fn find(&self, path: &str) -> Option<Rule> {
+        self.0.get(path).copied()
+    }
+}
+
+/// What differs between a policy table and the methods that a server has: nothing, or a list
+/// of sentences.
+pub fn differences<'a>(rules: &[Rule], methods: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let methods: BTreeSet<&str> = methods.into_iter().collect();
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for rule in rules {
+        if !seen.insert(rule.method) {
+            found.push(format!("{} has two policy rows", rule.method));
+        }
+        if !methods.contains(rule.method) {
+            found.push(format!("{} has a policy row and does not exist", rule.method));
+        }
+    }
+    found.extend(methods.difference(&seen).map(|method| format!("{method} has no policy row")));
+    found
+}
