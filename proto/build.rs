@@ -5,6 +5,7 @@ use std::{env, error::Error, fmt::Write, fs, path::PathBuf};
 
 use prost::Message;
 use prost_types::{DescriptorProto, FileDescriptorSet};
+use tonic_prost_build::Config;
 
 const FILES: &[&str] = &[
     "common/v1/access.proto",
@@ -30,11 +31,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let descriptor = FileDescriptorSet::decode(&*encoded)?;
     fs::write(out.join("shapes.rs"), shapes(&descriptor)?)?;
-    tonic_prost_build::configure()
-        // A map that always encodes in the same order, so that equal requests are equal bytes.
-        .btree_map(".")
-        .enable_type_names()
-        .compile_fds(descriptor)?;
+    let mut config = Config::new();
+    // A map that always encodes in the same order, so that equal requests are equal bytes.
+    config.btree_map(["."]);
+    config.enable_type_names();
+    tonic_prost_build::configure().compile_fds_with_config(descriptor, config)?;
     Ok(())
 }
 

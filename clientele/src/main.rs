@@ -1,1 +1,75 @@
-fn main() {}
+//! The whole product with one command: a private PostgreSQL and both services in one process,
+//! over real gRPC. Prints what to call next.
+
+mod config;
+mod database;
+mod keys;
+mod welcome;
+
+use std::process::ExitCode;
+
+use service_kit::{
+    config::StartError,
+    serve::{self, Bound, shutdown_token},
+    telemetry,
+};
+use tokio_util::sync::CancellationToken;
+
+use config::Settings;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts everything in the order in which it depends on each other, and ends it in reverse.
+async fn run() -> Result<(), StartError> {
+    let mut settings = Settings::read()?;
+    let stop = shutdown_token();
+    let identity = Bound::bind(&settings.identity.server).await?;
+    let crm = Bound::bind(&settings.crm.server).await?;
+    keys::complete(&mut settings, identity.address())?;
+    let started = tokio::select! {
+        started = database::complete(&mut settings) => started?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    let served = serve_both(&settings, identity, crm, stop).await;
+    if let Some(postgres) = started {
+        postgres.stop().await.map_err(|error| StartError::new(error.to_string()))?;
+    }
+    served
+}
+
+/// Two services as two servers: the one asks the other over the wire, as it does everywhere.
+async fn serve_both(
+    settings: &Settings,
+    identity: Bound,
+    crm: Bound,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
+    let identity_telemetry = telemetry::init(&settings.identity_telemetry)?;
+    let crm_telemetry = telemetry::init(&settings.crm_telemetry)?;
+    let identity_app = identity_service::app(&settings.identity, identity_telemetry.spans()).await?;
+    let crm_app = crm_service::app(&settings.crm, crm_telemetry.spans()).await?;
+    println!("{}", welcome::text(identity.address(), crm.address()));
+
+    // The one that asks is stopped first, so that what it still does is still answered.
+    let crm_stopped = CancellationToken::new();
+    let crm_serving = async {
+        let served = serve::serve(crm_app, crm, &settings.crm.server, stop).await;
+        crm_stopped.cancel();
+        served
+    };
+    let identity_serving =
+        serve::serve(identity_app, identity, &settings.identity.server, crm_stopped.clone());
+    let (identity_served, crm_served) = tokio::join!(identity_serving, crm_serving);
+    identity_telemetry.flush().await;
+    crm_telemetry.flush().await;
+    identity_served.and(crm_served)
+}

@@ -1,6 +1,6 @@
 //! The settings of crm-service.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use service_kit::config::{DatabaseSettings, Reader, Secret, ServerSettings};
 
@@ -19,6 +19,8 @@ pub struct Settings {
 pub struct IdentitySettings {
     /// `CRM_IDENTITY_URL`.
     pub url: String,
+    /// Whether somebody said so, or it is a guess.
+    pub is_named: bool,
     /// `CRM_SERVICE_SECRET`: by which identity-service knows us.
     pub service_secret: Option<Secret>,
     /// `CRM_IDENTITY_CA_FILE`: who vouches for its certificate, where the world does not.
@@ -26,16 +28,24 @@ pub struct IdentitySettings {
 }
 
 impl Settings {
-    pub fn read(reader: &mut Reader) -> Self {
+    pub fn read(reader: &mut Reader<'_>) -> Self {
         Self {
-            server: ServerSettings::read(reader, "CRM", "127.0.0.1:50052", "127.0.0.1:50062"),
+            server: ServerSettings::read(reader, "CRM", SocketAddr::from(([127, 0, 0, 1], 50052)), SocketAddr::from(([127, 0, 0, 1], 50062))),
             database: DatabaseSettings::read(reader, "CRM"),
             keys: reader.secret("CRM_KEYS"),
-            identity: IdentitySettings {
-                url: reader.text("CRM_IDENTITY_URL").unwrap_or_else(|| "http://127.0.0.1:50051".into()),
-                service_secret: reader.secret("CRM_SERVICE_SECRET"),
-                ca_file: reader.text("CRM_IDENTITY_CA_FILE").map(PathBuf::from),
-            },
+            identity: IdentitySettings::read(reader),
+        }
+    }
+}
+
+impl IdentitySettings {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let url = reader.text("CRM_IDENTITY_URL");
+        Self {
+            is_named: url.is_some(),
+            url: url.unwrap_or_else(|| "http://127.0.0.1:50051".into()),
+            service_secret: reader.secret("CRM_SERVICE_SECRET"),
+            ca_file: reader.text("CRM_IDENTITY_CA_FILE").map(PathBuf::from),
         }
     }
 }

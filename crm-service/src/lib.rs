@@ -8,7 +8,7 @@ mod constraints;
 mod policy;
 mod schema;
 
-pub use app::app;
+pub use app::{NAME, app, database};
 pub use config::Settings;
 pub use constraints::CONSTRAINTS;
 pub use policy::POLICY;

@@ -12,7 +12,7 @@ mod policy;
 mod schema;
 mod tokens;
 
-pub use app::app;
+pub use app::{NAME, app, database};
 pub use config::Settings;
 pub use constraints::CONSTRAINTS;
 pub use policy::POLICY;

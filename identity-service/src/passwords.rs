@@ -7,11 +7,9 @@
 
 use std::{
     sync::{
-        Arc, LazyLock,
-        atomic::{AtomicU64, Ordering},
+        Arc, LazyLock, Mutex,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
-    sync::Mutex,
     thread,
     time::Duration,
 };
@@ -20,6 +18,7 @@ use argon2::{
     Argon2, PasswordHasher, PasswordVerifier,
     password_hash::phc::PasswordHash,
 };
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use service_kit::{error::Error, fields::Flaw};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -59,7 +58,7 @@ impl NewPassword {
 #[derive(Clone)]
 pub struct Passwords {
     queue: SyncSender<Job>,
-    hashed: Arc<AtomicU64>,
+    hashed: Counter,
 }
 
 enum Job {
@@ -71,7 +70,7 @@ impl Passwords {
     pub fn start(threads: usize) -> Self {
         let (queue, jobs) = sync_channel(threads * QUEUE_PER_THREAD);
         let jobs = Arc::new(Mutex::new(jobs));
-        let hashed = Arc::new(AtomicU64::new(0));
+        let hashed = Counter::default();
         for _ in 0..threads {
             let (jobs, hashed) = (jobs.clone(), hashed.clone());
             thread::spawn(move || work(&jobs, &hashed));
@@ -95,9 +94,9 @@ impl Passwords {
         verified.await.map_err(Error::internal)
     }
 
-    /// How many hashes were computed so far.
-    pub fn hashed(&self) -> u64 {
-        self.hashed.load(Ordering::Relaxed)
+    /// Shows how many hashes were computed so far.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("password_hashes", "Passwords hashed or compared", self.hashed.clone());
     }
 
     fn enqueue(&self, job: Job) -> Result<(), Error> {
@@ -108,7 +107,7 @@ impl Passwords {
     }
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>, hashed: &AtomicU64) {
+fn work(jobs: &Mutex<Receiver<Job>>, hashed: &Counter) {
     yield_to_everything_else();
     while let Some(job) = next(jobs) {
         // Whoever waited may have gone meanwhile; then nobody is to be told.
@@ -121,7 +120,7 @@ fn work(jobs: &Mutex<Receiver<Job>>, hashed: &AtomicU64) {
             }
             Job::Hash(..) | Job::Verify(..) => continue,
         }
-        hashed.fetch_add(1, Ordering::Relaxed);
+        hashed.inc();
     }
 }
 
@@ -208,7 +207,7 @@ mod tests {
             refused += usize::from(matches!(answer, Err(Error::Overloaded { .. })));
         }
         assert!(refused > 0, "100 at once went into a queue of 32");
-        assert!(passwords.hashed() >= 32);
+        assert!(passwords.hashed.get() >= 32);
     }
 
     async fn futures_all<T: Send + 'static>(

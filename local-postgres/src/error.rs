@@ -61,7 +61,7 @@ impl fmt::Display for Error {
         match self {
             Self::UnknownSource(setting) => write!(
                 f,
-                "“{setting}” says not where PostgreSQL is: set CLIENTELE_POSTGRES to “search”, “fetch” or the absolute path of a bin folder."
+                "“{setting}” does not say where PostgreSQL is: set CLIENTELE_POSTGRES to “search”, “fetch” or the absolute path of a bin folder."
             ),
             Self::NoPostgres { reason } => write!(
                 f,

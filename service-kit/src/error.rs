@@ -4,7 +4,7 @@
 //! `google.rpc.Status`. A new failure is a new reason in `common/v1/errors.proto`, not a
 //! string.
 
-use std::{borrow::Cow, error::Error as StdError, time::Duration};
+use std::{borrow::Cow, collections::HashMap, error::Error as StdError, time::Duration};
 
 use proto::common::v1::{ErrorReason as Reason, Permission};
 use tonic::{Code, Status, metadata::MetadataValue};
@@ -148,15 +148,15 @@ impl Error {
         details
     }
 
-    fn metadata(&self) -> std::collections::HashMap<String, String> {
-        let pairs: &[(&str, String)] = &match self {
+    fn metadata(&self) -> HashMap<String, String> {
+        let pairs = match self {
             Self::NotFound { resource, field } => {
                 vec![("resource", (*resource).to_owned()), ("field", (*field).to_owned())]
             }
             Self::Denied(permission) => vec![("permission", access::permission_name(*permission))],
             _ => vec![],
         };
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     fn retry(&self) -> Option<Duration> {
@@ -185,6 +185,12 @@ impl From<Error> for Status {
     }
 }
 
+impl From<Violations> for Status {
+    fn from(violations: Violations) -> Self {
+        Error::from(violations).into()
+    }
+}
+
 impl From<Violations> for Error {
     fn from(violations: Violations) -> Self {
         Self::Invalid(violations)
@@ -199,7 +205,8 @@ pub fn reason_text(reason: Reason) -> &'static str {
 
 /// A status of a given reason for what tonic itself refuses, before any handler is asked.
 pub(crate) fn transport_status(code: Code, reason: Reason, message: &str) -> Status {
-    let details = ErrorDetails::with_error_info(reason_text(reason), DOMAIN, [("", "")].into_iter().filter(|_| false).collect::<std::collections::HashMap<&str, &str>>());
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason_text(reason), DOMAIN, HashMap::new());
     let mut status = Status::with_error_details(code, message, details);
     status.metadata_mut().insert(REASON_TRAILER, MetadataValue::from_static(reason_text(reason)));
     status

@@ -17,6 +17,8 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::config::{Secret, StartError};
+
 /// What a key is used for. No two uses share a key: each is derived under its own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -69,6 +71,19 @@ impl Keyring {
              number from 0 to 255, separated by commas"
                 .to_owned()
         })
+    }
+
+    /// The ring in a setting of this name.
+    ///
+    /// # Errors
+    /// When the setting is missing, or is none.
+    pub fn from_setting(name: &str, setting: Option<&Secret>) -> Result<Self, StartError> {
+        let setting = setting.ok_or_else(|| {
+            StartError::new(format!(
+                "{name} is not set: give it 1:<key>, the key made by `openssl rand -base64 32`, and keep it."
+            ))
+        })?;
+        Self::parse(setting.expose()).map_err(|flaw| StartError::new(format!("{name} {flaw}.")))
     }
 
     /// A fresh key, as [`Keyring::parse`] reads it.

@@ -127,7 +127,8 @@ impl<'a> Reader<'a> {
 
     /// Every setting that was read, one `NAME=value` on each line, secrets hidden.
     pub fn describe(&self) -> String {
-        self.asked.iter().map(|(name, shown)| format!("{name}={shown}\n")).collect()
+        let lines: Vec<_> = self.asked.iter().map(|(name, shown)| format!("{name}={shown}")).collect();
+        lines.join("\n")
     }
 
     /// Everything that is wrong, including variables with one of these prefixes that nobody
@@ -344,7 +345,7 @@ mod tests {
         reader.flag("FLAG", false);
         assert_eq!(
             reader.describe(),
-            "FLAG=off\nPEPPER=(hidden)\nPEPPER_FILE=(unset)\nSIZE=16384\nTIME=30s\n"
+            "FLAG=off\nPEPPER=(hidden)\nPEPPER_FILE=(unset)\nSIZE=16384\nTIME=30s"
         );
     }
 }

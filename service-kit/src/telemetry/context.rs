@@ -12,10 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::StatusCode;
 use tonic::{Code, metadata::MetadataMap};
 
-use super::trace::Trace;
-use crate::caller::Caller;
+use super::trace::{TRACEPARENT_HEADER, Trace};
+use crate::{caller::Caller, serve::methods::Method};
 
 /// The header that carries a request's id, in and on to the next service.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -28,7 +29,10 @@ pub struct RequestContext {
     pub trace: Trace,
     /// When its first byte was seen.
     pub started: Instant,
+    service: &'static str,
+    method: Option<Arc<Method>>,
     caller: OnceLock<(i64, String)>,
+    status: OnceLock<StatusCode>,
     outcome: OnceLock<Outcome>,
     queries: AtomicU32,
     database_nanos: AtomicU64,
@@ -52,11 +56,30 @@ impl RequestContext {
             id,
             trace,
             started: Instant::now(),
+            service: "",
+            method: None,
             caller: OnceLock::new(),
+            status: OnceLock::new(),
             outcome: OnceLock::new(),
             queries: AtomicU32::new(0),
             database_nanos: AtomicU64::new(0),
         }
+    }
+
+    /// Which service is asked, and for which of its methods if there is such a one.
+    #[must_use]
+    pub fn addressed_to(self, service: &'static str, method: Option<Arc<Method>>) -> Self {
+        Self { service, method, ..self }
+    }
+
+    /// The service being asked: one process may run two.
+    pub fn service(&self) -> &'static str {
+        self.service
+    }
+
+    /// The method, if it exists.
+    pub fn method(&self) -> Option<&Arc<Method>> {
+        self.method.as_ref()
     }
 
     /// What a caller quotes when something went wrong.
@@ -67,6 +90,16 @@ impl RequestContext {
     /// Account and actor, once the auth layer knows them.
     pub fn caller(&self) -> Option<&(i64, String)> {
         self.caller.get()
+    }
+
+    /// What HTTP says of the answer, once it has begun.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.status.get().copied()
+    }
+
+    /// Says that the answer begins.
+    pub fn answered(&self, status: StatusCode) {
+        let _only_once = self.status.set(status);
     }
 
     /// How the call ended, once it has.
@@ -89,6 +122,11 @@ impl RequestContext {
 /// Runs a future as part of a request.
 pub fn scope<F: Future>(context: Arc<RequestContext>, future: F) -> impl Future<Output = F::Output> {
     CURRENT.scope(context, future)
+}
+
+/// Does something as part of a request, where there is no future to run.
+pub fn enter<T>(context: &Arc<RequestContext>, work: impl FnOnce() -> T) -> T {
+    CURRENT.sync_scope(Arc::clone(context), work)
 }
 
 /// The request that this code runs for, if it runs for one.
@@ -119,7 +157,7 @@ pub fn carry(metadata: &mut MetadataMap) {
             metadata.insert(REQUEST_ID_HEADER, id);
         }
         if let Ok(traceparent) = request.trace.outgoing().parse() {
-            metadata.insert("traceparent", traceparent);
+            metadata.insert(TRACEPARENT_HEADER, traceparent);
         }
     }
 }

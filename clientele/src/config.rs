@@ -1,0 +1,45 @@
+//! The settings of the all-in-one: its own, and those of both services.
+
+use std::path::PathBuf;
+
+use local_postgres::Source as Postgres;
+use service_kit::config::{Reader, Source, StartError, TelemetrySettings};
+
+/// All of them.
+pub struct Settings {
+    /// `CLIENTELE_DATA_DIR`: where everything is kept that must outlive the program.
+    pub folder: PathBuf,
+    /// `CLIENTELE_POSTGRES`: where the private PostgreSQL comes from.
+    pub postgres: Postgres,
+    pub identity: identity_service::Settings,
+    pub crm: crm_service::Settings,
+    pub identity_telemetry: TelemetrySettings,
+    pub crm_telemetry: TelemetrySettings,
+}
+
+/// Web pages on this machine may call: whoever develops one has it there.
+const LOCAL_ORIGINS: [&str; 4] =
+    ["http://localhost:*", "http://127.0.0.1:*", "https://localhost:*", "https://127.0.0.1:*"];
+
+impl Settings {
+    pub fn read() -> Result<Self, StartError> {
+        let source = Source::environment();
+        let mut reader = Reader::new(&source);
+        let folder = reader.text("CLIENTELE_DATA_DIR").map(PathBuf::from);
+        let mut settings = Self {
+            folder: folder.unwrap_or_else(local_postgres::default_data_folder),
+            postgres: reader.parsed("CLIENTELE_POSTGRES", Postgres::Search),
+            identity: identity_service::Settings::read(&mut reader),
+            crm: crm_service::Settings::read(&mut reader),
+            identity_telemetry: TelemetrySettings::read(&mut reader, identity_service::NAME),
+            crm_telemetry: TelemetrySettings::read(&mut reader, crm_service::NAME),
+        };
+        reader.finish(&["CLIENTELE_", "IDENTITY_", "CRM_"])?;
+        for server in [&mut settings.identity.server, &mut settings.crm.server] {
+            if server.cors_origins.is_empty() {
+                server.cors_origins = LOCAL_ORIGINS.map(str::to_owned).to_vec();
+            }
+        }
+        Ok(settings)
+    }
+}

@@ -1,0 +1,64 @@
+//! What is crm-service made of? The one assembly: the program, the all-in-one and the tests
+//! all call it.
+
+use std::sync::Arc;
+
+use proto::crm::v1::client_service_server::{self, ClientServiceServer};
+use service_kit::{
+    auth::{Gate, ServiceSecrets},
+    config::{DatabaseSettings, StartError},
+    db::Db,
+    idempotency::Repeats,
+    keys::Keyring,
+    limited,
+    policy::Policy,
+    serve::App,
+    telemetry::{metrics::Metrics, spans::Spans},
+};
+use tonic::service::Routes;
+
+use crate::{POLICY, SCHEMA, Settings, authenticator::AskIdentity, clients::rpc::Clients};
+
+/// As metrics and traces know it.
+pub const NAME: &str = "crm-service";
+
+const SERVICES: &[&str] = &[
+    client_service_server::SERVICE_NAME,
+];
+
+/// Puts the service together: connected, but not listening yet.
+pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, StartError> {
+    let keys = Arc::new(Keyring::from_setting("CRM_KEYS", settings.keys.as_ref())?);
+    let authenticator = Arc::new(AskIdentity::new(&settings.identity)?);
+    let db = Db::connect(database(settings)?, &SCHEMA).await?;
+    let repeats = Repeats::new(keys.clone());
+    let metrics = Metrics::new(NAME);
+
+    let clients = Clients { db: db.clone(), keys, repeats };
+    let server = &settings.server;
+    let routes = Routes::new(limited!(ClientServiceServer::new(clients), server));
+
+    Ok(App {
+        name: NAME,
+        routes,
+        gate: Gate {
+            policy: Policy::new(POLICY),
+            authenticator,
+            // No service calls this one.
+            service_secrets: ServiceSecrets::default(),
+            reflection: server.reflection,
+        },
+        descriptor: proto::DESCRIPTOR,
+        services: SERVICES,
+        ready: Arc::new(db),
+        metrics,
+        spans,
+    })
+}
+
+/// The database, which nothing works without.
+pub fn database(settings: &Settings) -> Result<&DatabaseSettings, StartError> {
+    settings.database.as_ref().ok_or_else(|| {
+        StartError::new("No database is named: set CRM_DATABASE_URL, DATABASE_URL or the DB_ settings.")
+    })
+}

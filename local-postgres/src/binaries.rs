@@ -1,0 +1,195 @@
+//! Which of the PostgreSQL installations at hand do we use?
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::user::User;
+use crate::{Error, Source, blocking, fetch};
+
+/// The oldest major version that the services' schema works with.
+pub(crate) const OLDEST_MAJOR: u32 = 15;
+
+/// Where packages put their `bin` folders: in a folder, below names that begin with a prefix.
+const PLACES: [(&str, &str, &str); 7] = [
+    ("/usr/lib/postgresql", "", "bin"), // Debian, Ubuntu
+    ("/usr", "pgsql-", "bin"),          // Red Hat and its family
+    ("/usr/libexec", "postgresql", ""), // Alpine
+    ("/opt/homebrew/opt", "postgresql", "bin"),
+    ("/usr/local/opt", "postgresql", "bin"),
+    ("/home/linuxbrew/.linuxbrew/opt", "postgresql", "bin"),
+    ("/Applications/Postgres.app/Contents/Versions", "", "bin"),
+];
+
+/// A folder that holds `postgres` and `initdb`, proven to run as the server's user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Binaries {
+    pub folder: PathBuf,
+    pub major: u32,
+    pub version: String,
+}
+
+impl Binaries {
+    /// Looks at what is in `folder` and asks it for its version.
+    pub fn inspect(folder: &Path, user: &User) -> Result<Self, Error> {
+        for program in ["postgres", "initdb"] {
+            if !folder.join(program).is_file() {
+                return Err(Error::NotBinaries { folder: folder.to_owned(), missing: program });
+            }
+        }
+        let fail = |reason| Error::BinariesFail { folder: folder.to_owned(), reason };
+        let mut command = Command::new(folder.join("postgres"));
+        command.arg("--version").current_dir("/");
+        user.run(&mut command);
+        let answer = command.output().map_err(|error| {
+            user.check_reach(folder).err().unwrap_or_else(|| fail(error.to_string()))
+        })?;
+        let text = String::from_utf8_lossy(&answer.stdout);
+        let (major, version) = parse_version(&text)
+            .ok_or_else(|| fail(format!("asked for its version it ended with {}", answer.status)))?;
+        if major < OLDEST_MAJOR {
+            return Err(Error::TooOld { folder: folder.to_owned(), version });
+        }
+        Ok(Self { folder: folder.to_owned(), major, version })
+    }
+}
+
+/// Chooses the programs for a new cluster, or for one that `cluster_major` made.
+///
+/// A folder that somebody named is taken or refused, never replaced by another one.
+pub(crate) async fn choose(
+    source: Source,
+    user: User,
+    fetched: PathBuf,
+    cluster_major: Option<u32>,
+) -> Result<Binaries, Error> {
+    match source {
+        Source::Folder(folder) => {
+            let chosen = blocking(move || Binaries::inspect(&folder, &user)).await?;
+            match cluster_major {
+                Some(major) if major != chosen.major => Err(other_major(
+                    fetched,
+                    major,
+                    format!("CLIENTELE_POSTGRES names version {}", chosen.version),
+                )),
+                _ => Ok(chosen),
+            }
+        }
+        Source::Fetch => fetch::fetch(fetched, user, cluster_major).await,
+        Source::Search => {
+            let seeker = user.clone();
+            let found = blocking(move || Ok(search(&seeker))).await?;
+            let fits = |found: &&Binaries| cluster_major.is_none_or(|major| major == found.major);
+            if let Some(chosen) = found.iter().find(fits) {
+                return Ok(chosen.clone());
+            }
+            fetch::fetch(fetched, user, cluster_major).await
+        }
+    }
+}
+
+/// All installations that can be used, the preferred one first.
+fn search(user: &User) -> Vec<Binaries> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&path).filter_map(|folder| resolve(&folder));
+    let in_places = PLACES.into_iter().flat_map(|(parent, prefix, below)| {
+        by_version(Path::new(parent), prefix).into_iter().map(move |folder| folder.join(below))
+    });
+    let mut found = Vec::<Binaries>::new();
+    for folder in on_path.chain(in_places) {
+        if found.iter().any(|known| known.folder == folder) {
+            continue;
+        }
+        match Binaries::inspect(&folder, user) {
+            Ok(binaries) => found.push(binaries),
+            Err(Error::NotBinaries { .. }) => {}
+            Err(error) => tracing::debug!(%error, "passed over a PostgreSQL"),
+        }
+    }
+    found
+}
+
+/// The folder where the `postgres` of a `PATH` entry really lives, beside its `initdb`.
+///
+/// An entry may hold nothing but a symbolic link to `postgres`, or links to both that are older
+/// than an upgrade; the target's folder is the one that belongs together.
+fn resolve(entry: &Path) -> Option<PathBuf> {
+    let target = entry.join("postgres").canonicalize().ok()?;
+    let home = target.parent()?;
+    let folder = if home.join("initdb").is_file() { home } else { entry };
+    folder.is_absolute().then(|| folder.to_owned())
+}
+
+/// The folders in `parent` whose names begin with `prefix`, the highest version first.
+fn by_version(parent: &Path, prefix: &str) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = fs::read_dir(parent)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(prefix)))
+        .collect();
+    folders.sort_by_key(|path| std::cmp::Reverse(numbers(path)));
+    folders
+}
+
+/// The numbers in a folder's name: 9.6 gives 9 and 6, `postgresql@16` gives 16.
+fn numbers(path: &Path) -> Vec<u32> {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    name.split(|letter: char| !letter.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+}
+
+/// Reads `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, also `18beta1` and `19devel`.
+fn parse_version(answer: &str) -> Option<(u32, String)> {
+    let version = answer.strip_prefix("postgres (PostgreSQL) ")?.split_whitespace().next()?;
+    let digits = version.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(version.len());
+    Some((version[..digits].parse().ok()?, version.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::throwaway_folder;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_version_is_read_from_what_postgres_says() {
+        let debian = "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n";
+        assert_eq!(parse_version(debian), Some((15, "15.18".into())));
+        assert_eq!(parse_version("postgres (PostgreSQL) 19devel\n"), Some((19, "19devel".into())));
+        assert_eq!(parse_version("postgres (PostgreSQL) 9.6.24\n"), Some((9, "9.6.24".into())));
+        assert_eq!(parse_version("postgres (EnterpriseDB) 15.1\n"), None);
+        assert_eq!(parse_version(""), None);
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        let folder = throwaway_folder("versions").unwrap();
+        for name in ["9.6", "18", "101", "x"] {
+            fs::create_dir(folder.join(name)).unwrap();
+        }
+        let names: Vec<_> = by_version(&folder, "")
+            .iter()
+            .filter_map(|path| path.file_name()?.to_str().map(str::to_owned))
+            .filter(|name| name != "owner")
+            .collect();
+        assert_eq!(names, ["101", "18", "9.6", "x"]);
+    }
+
+    #[test]
+    fn a_link_on_the_path_leads_to_the_folder_that_belongs_together() {
+        let folder = throwaway_folder("links").unwrap();
+        let (real, linked, empty) = (folder.join("real"), folder.join("linked"), folder.join("empty"));
+        for made in [&real, &linked, &empty] {
+            fs::create_dir(made).unwrap();
+        }
+        fs::write(real.join("postgres"), "").unwrap();
+        fs::write(real.join("initdb"), "").unwrap();
+        symlink(real.join("postgres"), linked.join("postgres")).unwrap();
+        let real = real.canonicalize().unwrap();
+        assert_eq!(resolve(&linked), Some(real.clone()));
+        assert_eq!(resolve(&real), Some(real));
+        assert_eq!(resolve(&empty), None);
+    }
+}

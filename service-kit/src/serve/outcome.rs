@@ -1,0 +1,185 @@
+//! How did a call end, and what are callers told when no handler said it?
+//!
+//! Every refusal of ours has an `error-reason`. A status without one was made by a library,
+//! mostly by tonic before a handler was asked, and its text may say things about our insides;
+//! it is replaced by a reason and a sentence of ours. What tonic 0.14 answers, and what
+//! becomes of it:
+//!
+//! | From tonic | Because | Becomes |
+//! |---|---|---|
+//! | `INTERNAL`, in the headers | not the message of this method, truncated, none at all, bad compression flag, undecompressable | `INVALID_ARGUMENT` / `MALFORMED_MESSAGE` |
+//! | `OUT_OF_RANGE` | larger than the limit, as sent or as answered | `RESOURCE_EXHAUSTED` / `MESSAGE_TOO_LARGE` |
+//! | `RESOURCE_EXHAUSTED` | larger than the limit once decompressed | the same |
+//! | `UNIMPLEMENTED` with `grpc-accept-encoding` | compressed in a way we do not know | `UNIMPLEMENTED` / `COMPRESSION_UNKNOWN` |
+//! | `UNIMPLEMENTED` | no such method | `UNIMPLEMENTED` / `METHOD_UNKNOWN` |
+//! | `NOT_FOUND`, `INVALID_ARGUMENT` | health and reflection asked about something unknown | the code with a reason |
+//! | `CANCELLED` | the caller hung up | as it is |
+//! | anything else | our fault | `INTERNAL`, without its text |
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::Request,
+    middleware::Next,
+    response::Response,
+};
+use futures::FutureExt;
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use proto::common::v1::ErrorReason as Reason;
+use tonic::{Code, Status};
+
+use super::refuse;
+use crate::{
+    error::{Error, REASON_TRAILER, transport_status},
+    telemetry::context::{self, Outcome, RequestContext},
+};
+
+/// Which headers tonic sends along when it does not know a compression.
+const ACCEPT_ENCODING_HEADER: &str = "grpc-accept-encoding";
+
+/// Notes how each call ends, and puts what no handler said into our words.
+pub async fn judge(request: Request, next: Next) -> Response {
+    // A panic ends one call and not the connection with all its others.
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = answer.unwrap_or_else(|_logged_by_the_hook| refuse(panicked()));
+    let Some(context) = context::current() else { return response };
+    if let Some(status) = Status::from_header_map(response.headers()) {
+        let headers = response.headers_mut();
+        settle(headers, &status, Place::Headers, &context);
+        return response;
+    }
+    response.map(|body| Body::new(Judged { body, context, over: false }))
+}
+
+/// Where a status was found: before any handler was asked, or at the end of an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Headers,
+    Trailers,
+}
+
+/// Notes the outcome and makes it ours if it is not yet.
+fn settle(headers: &mut HeaderMap, found: &Status, place: Place, context: &RequestContext) {
+    if found.code() != Code::Ok && !headers.contains_key(REASON_TRAILER) {
+        rewrite(headers, &translate(found, place));
+    }
+    context.finish(outcome_in(headers));
+}
+
+fn outcome_in(headers: &HeaderMap) -> Outcome {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    Outcome {
+        code: headers.get(Status::GRPC_STATUS).map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes())),
+        reason: text(REASON_TRAILER).unwrap_or_default().to_owned(),
+    }
+}
+
+/// What callers are told instead of what a library said.
+fn translate(found: &Status, place: Place) -> Status {
+    let knows_no_such_compression = found.metadata().contains_key(ACCEPT_ENCODING_HEADER);
+    match (found.code(), place) {
+        (Code::Internal, Place::Headers) => transport_status(
+            Code::InvalidArgument,
+            Reason::MalformedMessage,
+            "This is not the message that the method takes.",
+        ),
+        (Code::OutOfRange | Code::ResourceExhausted, _) => transport_status(
+            Code::ResourceExhausted,
+            Reason::MessageTooLarge,
+            "The message is larger than this server takes or gives.",
+        ),
+        (Code::Unimplemented, _) if knows_no_such_compression => transport_status(
+            Code::Unimplemented,
+            Reason::CompressionUnknown,
+            "The message is compressed in a way that this server does not know.",
+        ),
+        (Code::Unimplemented, _) => Error::MethodUnknown.into(),
+        (Code::NotFound, _) => {
+            transport_status(Code::NotFound, Reason::NotFound, "There is nothing of this name.")
+        }
+        (Code::InvalidArgument, _) => {
+            transport_status(Code::InvalidArgument, Reason::InvalidFields, "This cannot be asked.")
+        }
+        (Code::Cancelled, _) => Status::cancelled(""),
+        _ => Error::internal(format!("unexpected status {found}")).into(),
+    }
+}
+
+/// Puts a status in place of another one.
+fn rewrite(headers: &mut HeaderMap, status: &Status) {
+    headers.remove(Status::GRPC_MESSAGE);
+    headers.remove(Status::GRPC_STATUS_DETAILS);
+    if status.add_header(headers).is_err() {
+        headers.insert(Status::GRPC_STATUS, i32::from(Code::Internal).into());
+    }
+}
+
+fn panicked() -> Error {
+    Error::internal("a handler panicked")
+}
+
+/// A body whose trailers are judged.
+struct Judged {
+    body: Body,
+    context: Arc<RequestContext>,
+    over: bool,
+}
+
+impl HttpBody for Judged {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let body = &mut self.body;
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx)));
+        let frame = match polled {
+            Ok(Poll::Ready(Some(Ok(frame)))) => frame,
+            Ok(other) => return other,
+            Err(_logged_by_the_hook) => Frame::trailers(trailers_for(panicked())),
+        };
+        Poll::Ready(Some(Ok(match frame.into_trailers() {
+            Ok(trailers) => {
+                self.over = true;
+                Frame::trailers(self.judged(trailers))
+            }
+            Err(data) => data,
+        })))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Judged {
+    fn judged(&self, mut trailers: HeaderMap) -> HeaderMap {
+        if let Some(status) = Status::from_header_map(&trailers) {
+            settle(&mut trailers, &status, Place::Trailers, &self.context);
+        }
+        trailers
+    }
+}
+
+/// An error as the end of an answer that has begun.
+pub(super) fn trailers_for(error: Error) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    rewrite(&mut trailers, &error.into());
+    trailers
+}

@@ -1,0 +1,137 @@
+//! Where do tests get a database from, each its own?
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+};
+
+use local_postgres::{Durability, Server, Settings, Source};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
+use tokio::sync::OnceCell;
+
+use crate::{
+    config::{DatabaseSettings, Secret},
+    db::{Roles, Schema, migrate},
+};
+
+/// What the services under test log in as: a mere member of the narrow roles, as in production.
+const MEMBER: &str = "service";
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// A migrated database of one test.
+pub struct TestDatabase {
+    /// As whom a service connects.
+    pub settings: DatabaseSettings,
+    /// As whom a test looks on: the owner, whom row security does not bind.
+    pub owner: PgPool,
+    schema: &'static str,
+}
+
+impl TestDatabase {
+    /// A copy of a template that is migrated once for each test program.
+    pub async fn new(schema: &'static Schema) -> Self {
+        static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+        let template = TEMPLATE.get_or_init(|| make_template(schema)).await;
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        create(&name, &format!("TEMPLATE {template} STRATEGY FILE_COPY")).await;
+        let owner = PgPoolOptions::new().max_connections(2).connect(&server().url(&name)).await.unwrap();
+        Self { settings: settings(&member_url(&name)), owner, schema: schema.name }
+    }
+
+    /// Every row of the schema, digested: equal before and after a call that wrote nothing.
+    pub async fn digest(&self) -> Vec<(String, Option<String>)> {
+        let tables: Vec<String> = sqlx::query_scalar(
+            "SELECT tablename::text FROM pg_tables WHERE schemaname = $1 ORDER BY tablename",
+        )
+        .bind(self.schema)
+        .fetch_all(&self.owner)
+        .await
+        .unwrap();
+        let mut digests = Vec::new();
+        for table in tables {
+            let digest = format!("SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {}.{table} t", self.schema);
+            let digest = sqlx::query_scalar(AssertSqlSafe(digest)).fetch_one(&self.owner).await.unwrap();
+            digests.push((table, digest));
+        }
+        digests
+    }
+
+    /// Runs a statement as the owner.
+    pub async fn execute(&self, statement: &str) {
+        self.owner.execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))).await.unwrap();
+    }
+}
+
+/// An empty database, for tests of migrating itself; the URL is the superuser's.
+pub async fn empty_database() -> DatabaseSettings {
+    let name = format!("empty_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    create(&name, "").await;
+    settings(&server().url(&name))
+}
+
+async fn make_template(schema: &'static Schema) -> String {
+    let name = format!("template_{}", schema.name);
+    create(&name, "").await;
+    let owner = settings(&server().url(&name));
+    migrate(&owner, schema).await.unwrap();
+    let roles = Roles::new("", schema.name);
+    let mut connection = PgConnection::connect(owner.url.expose()).await.unwrap();
+    let member = format!(
+        "DO $$ BEGIN CREATE ROLE {MEMBER} LOGIN PASSWORD '{MEMBER}'; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+         GRANT {}, {} TO {MEMBER}",
+        roles.app, roles.lookup
+    );
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(member))).await.unwrap();
+    connection.close().await.unwrap();
+    name
+}
+
+async fn create(name: &str, how: &str) {
+    let mut connection = PgConnection::connect(&server().url("postgres")).await.unwrap();
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name} {how}")))).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+fn member_url(database: &str) -> String {
+    server().url(database).replacen(
+        &format!("{}:{}@", server().user(), server().password()),
+        &format!("{MEMBER}:{MEMBER}@"),
+        1,
+    )
+}
+
+fn settings(url: &str) -> DatabaseSettings {
+    DatabaseSettings { url: Secret::new(url), pool_size: 4, role_prefix: String::new() }
+}
+
+/// The one server of this test program, whatever `DATABASE_URL` says. It ends with the program.
+fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| thread::spawn(start).join().unwrap())
+}
+
+/// On a runtime of its own: the tests' come and go.
+fn start() -> Server {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let folder = local_postgres::throwaway_folder("test").unwrap();
+    let settings = Settings {
+        folder: folder.path().join("postgres"),
+        source: source(),
+        durability: Durability::Throwaway,
+        max_connections: 400,
+        binaries: local_postgres::default_data_folder().join("postgresql"),
+    };
+    let server = runtime.block_on(Server::start(settings)).unwrap();
+    // Swept by the next test program.
+    std::mem::forget(folder);
+    server
+}
+
+/// Tests use what `cargo run` would use.
+fn source() -> Source {
+    std::env::var("CLIENTELE_POSTGRES").unwrap_or_default().parse().unwrap()
+}

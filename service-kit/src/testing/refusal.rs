@@ -1,0 +1,51 @@
+//! What exactly was refused, as a caller reads it?
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// Everything of a refusal that a caller can read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: Code,
+    pub reason: String,
+    pub message: String,
+    /// The bad fields, in order.
+    pub fields: Vec<String>,
+    pub metadata: Vec<(String, String)>,
+    /// Seconds until a retry makes sense.
+    pub retry_after: Option<String>,
+}
+
+impl Refusal {
+    /// The parts of a status; the trailer and the details must give the same reason.
+    pub fn of(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+        let trailer = |name| status.metadata().get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(trailer("error-reason").as_deref(), Some(info.reason.as_str()), "{status:?}");
+        assert_eq!(info.domain, "clientele");
+        let mut metadata: Vec<_> = info.metadata.clone().into_iter().collect();
+        metadata.sort();
+        let fields = details.bad_request().map(|bad| {
+            bad.field_violations.iter().map(|violation| violation.field.clone()).collect()
+        });
+        Self {
+            code: status.code(),
+            reason: info.reason.clone(),
+            message: status.message().to_owned(),
+            fields: fields.unwrap_or_default(),
+            metadata,
+            retry_after: trailer("retry-after"),
+        }
+    }
+
+    /// Code and reason alone.
+    pub fn said(&self) -> (Code, &str) {
+        (self.code, self.reason.as_str())
+    }
+}
+
+/// The refusal in an answer that must be one.
+pub fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> Refusal {
+    Refusal::of(&answer.expect_err("this must be refused"))
+}
