@@ -3,7 +3,10 @@
     everything.py <identity address> <crm address> <what to call them in the lines printed>
 """
 
+import gzip
+import struct
 import sys
+import urllib.request
 import uuid
 
 import grpc
@@ -15,6 +18,14 @@ identity_address, crm_address, where = sys.argv[1:4]
 services = Services(identity_address, crm_address)
 clients = services.clients
 code = grpc.StatusCode
+
+
+def over_http(url, body, headers):
+    """grpc-web by hand: shows what the library hides, or decides by itself."""
+    headers = {"content-type": "application/grpc-web+proto", **headers}
+    request = urllib.request.Request(url, data=body, headers=headers)
+    with urllib.request.urlopen(request, timeout=20) as response:
+        return response.headers, response.read()
 
 
 class World:
@@ -280,16 +291,26 @@ def logout(world):
 
 
 @name("gzip is taken and given")
-def gzip(world):
+def compression(world):
     zipped = Services(identity_address, crm_address, compression=grpc.Compression.Gzip)
     notes = "much the same, " * 500
     request = crm.CreateClientRequest(client=crm.Client(first_name="Gzip", notes=notes))
-    answer, call = zipped.clients.CreateClient.with_call(request, metadata=world.acme, timeout=20)
+    answer = zipped.clients.CreateClient(request, metadata=world.acme, timeout=20)
     same(answer.client.notes, notes)
-    same(dict(call.initial_metadata()).get("grpc-encoding", "gzip"), "gzip")
+    packed = gzip.compress(crm.GetClientRequest(id=answer.client.id).SerializeToString())
+    headers, body = over_http(
+        f"http://{crm_address}/crm.v1.ClientService/GetClient",
+        struct.pack(">BI", 1, len(packed)) + packed,
+        {"grpc-encoding": "gzip", "grpc-accept-encoding": "gzip", **dict(world.acme)},
+    )
+    same(headers["grpc-encoding"], "gzip")
+    is_compressed, length = struct.unpack(">BI", body[:5])
+    same(is_compressed, 1)
+    assert length < len(notes) / 10
+    same(crm.GetClientResponse.FromString(gzip.decompress(body[5 : 5 + length])).client, answer.client)
 
 
-@name("a deadline that cannot be met is answered DEADLINE_EXCEEDED")
+@name("a deadline that cannot be met is answered DEADLINE_EXCEEDED, by the server too")
 def deadline(world):
     request = auth.LoginRequest(email=world.email, password=PASSWORD)
     try:
@@ -298,10 +319,17 @@ def deadline(world):
         same(error.code(), code.DEADLINE_EXCEEDED)
     else:
         raise AssertionError("a password was checked within a millisecond")
+    message = request.SerializeToString()
+    headers, _ = over_http(
+        f"http://{identity_address}/identity.v1.AuthService/Login",
+        struct.pack(">BI", 0, len(message)) + message,
+        {"grpc-timeout": "1m"},
+    )
+    same((headers["grpc-status"], headers["error-reason"]), ("4", "DEADLINE_EXCEEDED"))
 
 
-@name("a request id goes in, comes back, and trailers are plain text")
-def trailers(world):
+@name("the request id of a refused call comes back with the refusal")
+def request_ids(world):
     request_id = str(uuid.uuid4())
     refusal = refused(
         code.NOT_FOUND,
@@ -310,8 +338,7 @@ def trailers(world):
         crm.GetClientRequest(id=1 << 60),
         metadata=world.acme + (("x-request-id", request_id),),
     )
-    same(refusal.trailers.get("x-request-id", request_id), request_id)
-    same(refusal.trailers["error-reason"], "NOT_FOUND")
+    same(refusal.trailers["x-request-id"], request_id)
 
 
 @name("a message beyond the limit is refused as too large, not cut off")
@@ -348,9 +375,9 @@ run(
         delete,
         employee,
         logout,
-        gzip,
+        compression,
         deadline,
-        trailers,
+        request_ids,
         oversized,
         malformed,
     ],

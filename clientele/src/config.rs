@@ -28,7 +28,7 @@ impl Settings {
         let folder = reader.text("CLIENTELE_DATA_DIR").map(PathBuf::from);
         let mut settings = Self {
             folder: folder.unwrap_or_else(local_postgres::default_data_folder),
-            postgres: reader.parsed("CLIENTELE_POSTGRES", Postgres::Search),
+            postgres: postgres(&mut reader),
             identity: identity_service::Settings::read(&mut reader),
             crm: crm_service::Settings::read(&mut reader),
             identity_telemetry: TelemetrySettings::read(&mut reader, identity_service::NAME),
@@ -42,4 +42,12 @@ impl Settings {
         }
         Ok(settings)
     }
+}
+
+fn postgres(reader: &mut Reader<'_>) -> Postgres {
+    let setting = reader.parsed("CLIENTELE_POSTGRES", "search".to_owned());
+    setting.parse().unwrap_or_else(|error: local_postgres::Error| {
+        reader.problem(error.to_string());
+        Postgres::Search
+    })
 }

@@ -3,7 +3,7 @@
 mod app;
 mod authenticator;
 mod clients;
-mod config;
+pub mod config;
 mod constraints;
 mod policy;
 mod schema;

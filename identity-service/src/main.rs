@@ -45,7 +45,9 @@ async fn main() -> ExitCode {
 async fn serve() -> Result<(), StartError> {
     let (settings, telemetry, described) = settings()?;
     let telemetry = telemetry::init(&telemetry)?;
-    tracing::info!("settings\n{described}");
+    for setting in described.lines() {
+        tracing::info!("{setting}");
+    }
     let bound = Bound::bind(&settings.server).await?;
     let app = app(&settings, telemetry.spans()).await?;
     let served = serve::serve(app, bound, &settings.server, shutdown_token()).await;

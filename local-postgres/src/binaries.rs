@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::user::User;
 use crate::{Error, Source, blocking, fetch};
@@ -36,56 +36,92 @@ impl Binaries {
     pub fn inspect(folder: &Path, user: &User) -> Result<Self, Error> {
         for program in ["postgres", "initdb"] {
             if !folder.join(program).is_file() {
-                return Err(Error::NotBinaries { folder: folder.to_owned(), missing: program });
+                return Err(Error::NotBinaries {
+                    folder: folder.to_owned(),
+                    missing: program,
+                });
             }
         }
-        let fail = |reason| Error::BinariesFail { folder: folder.to_owned(), reason };
-        let mut command = Command::new(folder.join("postgres"));
-        command.arg("--version").current_dir("/");
-        user.run(&mut command);
-        let answer = command.output().map_err(|error| {
-            user.check_reach(folder).err().unwrap_or_else(|| fail(error.to_string()))
+        let fail = |reason| Error::BinariesFail {
+            folder: folder.to_owned(),
+            reason,
+        };
+        let answer = command(&folder.join("postgres"), user)
+            .arg("--version")
+            .output();
+        let answer = answer.map_err(|error| {
+            user.check_reach(folder)
+                .err()
+                .unwrap_or_else(|| fail(error.to_string()))
         })?;
         let text = String::from_utf8_lossy(&answer.stdout);
-        let (major, version) = parse_version(&text)
-            .ok_or_else(|| fail(format!("asked for its version it ended with {}", answer.status)))?;
+        let (major, version) = parse_version(&text).ok_or_else(|| {
+            fail(format!(
+                "asked for its version it ended with {}",
+                answer.status
+            ))
+        })?;
         if major < OLDEST_MAJOR {
-            return Err(Error::TooOld { folder: folder.to_owned(), version });
+            return Err(Error::TooOld {
+                folder: folder.to_owned(),
+                version,
+            });
         }
-        Ok(Self { folder: folder.to_owned(), major, version })
+        Ok(Self {
+            folder: folder.to_owned(),
+            major,
+            version,
+        })
+    }
+
+    /// A call of one of the programs.
+    pub fn command(&self, program: &str, user: &User) -> Command {
+        command(&self.folder.join(program), user)
     }
 }
 
-/// Chooses the programs for a new cluster, or for one that `cluster_major` made.
+/// A call of `program` as `user`, who may have no right to our working folder, and without what
+/// our environment may say to it.
+fn command(program: &Path, user: &User) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir("/").stdin(Stdio::null());
+    for (name, _) in env::vars_os() {
+        let name_text = name.to_string_lossy();
+        let of_postgres = name_text.starts_with("PG");
+        let of_locale = name_text.starts_with("LC_") || name_text.starts_with("LANG");
+        // A server that knows this socket reports to systemd in our name.
+        if of_postgres || of_locale || name_text == "NOTIFY_SOCKET" {
+            command.env_remove(&name);
+        }
+    }
+    // Messages are read by us, so they have to be the English ones.
+    command.env("LC_ALL", "C");
+    user.run(&mut command);
+    command
+}
+
+/// Chooses the programs for a new cluster, or for one of `major` if there is such a version.
 ///
 /// A folder that somebody named is taken or refused, never replaced by another one.
 pub(crate) async fn choose(
     source: Source,
     user: User,
     fetched: PathBuf,
-    cluster_major: Option<u32>,
+    major: Option<u32>,
 ) -> Result<Binaries, Error> {
     match source {
-        Source::Folder(folder) => {
-            let chosen = blocking(move || Binaries::inspect(&folder, &user)).await?;
-            match cluster_major {
-                Some(major) if major != chosen.major => Err(other_major(
-                    fetched,
-                    major,
-                    format!("CLIENTELE_POSTGRES names version {}", chosen.version),
-                )),
-                _ => Ok(chosen),
-            }
-        }
-        Source::Fetch => fetch::fetch(fetched, user, cluster_major).await,
+        Source::Folder(folder) => blocking(move || Binaries::inspect(&folder, &user)).await,
+        Source::Fetch => fetch::fetch(fetched, user, major).await,
         Source::Search => {
             let seeker = user.clone();
             let found = blocking(move || Ok(search(&seeker))).await?;
-            let fits = |found: &&Binaries| cluster_major.is_none_or(|major| major == found.major);
-            if let Some(chosen) = found.iter().find(fits) {
-                return Ok(chosen.clone());
+            match found
+                .into_iter()
+                .find(|found| major.is_none_or(|major| major == found.major))
+            {
+                Some(fitting) => Ok(fitting),
+                None => fetch::fetch(fetched, user, major).await,
             }
-            fetch::fetch(fetched, user, cluster_major).await
         }
     }
 }
@@ -95,7 +131,9 @@ fn search(user: &User) -> Vec<Binaries> {
     let path = env::var_os("PATH").unwrap_or_default();
     let on_path = env::split_paths(&path).filter_map(|folder| resolve(&folder));
     let in_places = PLACES.into_iter().flat_map(|(parent, prefix, below)| {
-        by_version(Path::new(parent), prefix).into_iter().map(move |folder| folder.join(below))
+        by_version(Path::new(parent), prefix)
+            .into_iter()
+            .map(move |folder| folder.join(below))
     });
     let mut found = Vec::<Binaries>::new();
     for folder in on_path.chain(in_places) {
@@ -118,7 +156,11 @@ fn search(user: &User) -> Vec<Binaries> {
 fn resolve(entry: &Path) -> Option<PathBuf> {
     let target = entry.join("postgres").canonicalize().ok()?;
     let home = target.parent()?;
-    let folder = if home.join("initdb").is_file() { home } else { entry };
+    let folder = if home.join("initdb").is_file() {
+        home
+    } else {
+        entry
+    };
     folder.is_absolute().then(|| folder.to_owned())
 }
 
@@ -128,7 +170,11 @@ fn by_version(parent: &Path, prefix: &str) -> Vec<PathBuf> {
         .into_iter()
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(prefix)))
+        .filter(|path| {
+            path.file_name()
+                .and_then(OsStr::to_str)
+                .is_some_and(|name| name.starts_with(prefix))
+        })
         .collect();
     folders.sort_by_key(|path| std::cmp::Reverse(numbers(path)));
     folders
@@ -137,13 +183,20 @@ fn by_version(parent: &Path, prefix: &str) -> Vec<PathBuf> {
 /// The numbers in a folder's name: 9.6 gives 9 and 6, `postgresql@16` gives 16.
 fn numbers(path: &Path) -> Vec<u32> {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    name.split(|letter: char| !letter.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+    name.split(|letter: char| !letter.is_ascii_digit())
+        .filter_map(|part| part.parse().ok())
+        .collect()
 }
 
 /// Reads `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, also `18beta1` and `19devel`.
 fn parse_version(answer: &str) -> Option<(u32, String)> {
-    let version = answer.strip_prefix("postgres (PostgreSQL) ")?.split_whitespace().next()?;
-    let digits = version.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(version.len());
+    let version = answer
+        .strip_prefix("postgres (PostgreSQL) ")?
+        .split_whitespace()
+        .next()?;
+    let digits = version
+        .find(|letter: char| !letter.is_ascii_digit())
+        .unwrap_or(version.len());
     Some((version[..digits].parse().ok()?, version.to_owned()))
 }
 
@@ -157,8 +210,14 @@ mod tests {
     fn a_version_is_read_from_what_postgres_says() {
         let debian = "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n";
         assert_eq!(parse_version(debian), Some((15, "15.18".into())));
-        assert_eq!(parse_version("postgres (PostgreSQL) 19devel\n"), Some((19, "19devel".into())));
-        assert_eq!(parse_version("postgres (PostgreSQL) 9.6.24\n"), Some((9, "9.6.24".into())));
+        assert_eq!(
+            parse_version("postgres (PostgreSQL) 19devel\n"),
+            Some((19, "19devel".into()))
+        );
+        assert_eq!(
+            parse_version("postgres (PostgreSQL) 9.6.24\n"),
+            Some((9, "9.6.24".into()))
+        );
         assert_eq!(parse_version("postgres (EnterpriseDB) 15.1\n"), None);
         assert_eq!(parse_version(""), None);
     }
@@ -180,7 +239,11 @@ mod tests {
     #[test]
     fn a_link_on_the_path_leads_to_the_folder_that_belongs_together() {
         let folder = throwaway_folder("links").unwrap();
-        let (real, linked, empty) = (folder.join("real"), folder.join("linked"), folder.join("empty"));
+        let (real, linked, empty) = (
+            folder.join("real"),
+            folder.join("linked"),
+            folder.join("empty"),
+        );
         for made in [&real, &linked, &empty] {
             fs::create_dir(made).unwrap();
         }

@@ -16,13 +16,18 @@ use crate::user::User;
 /// runs as another user, who has no business in root's home.
 pub fn default_data_folder() -> PathBuf {
     const OF_MACHINE: &str = "/var/lib/clientele";
-    const BELOW_HOME: &str =
-        if cfg!(target_os = "macos") { "Library/Application Support" } else { ".local/share" };
+    const BELOW_HOME: &str = if cfg!(target_os = "macos") {
+        "Library/Application Support"
+    } else {
+        ".local/share"
+    };
 
     if rustix::process::geteuid().is_root() {
         return OF_MACHINE.into();
     }
-    let chosen = env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let chosen = env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
     let of_user = chosen.or_else(|| env::home_dir().map(|home| home.join(BELOW_HOME)));
     of_user.map_or(OF_MACHINE.into(), |folder| folder.join("clientele"))
 }
@@ -76,7 +81,10 @@ impl DataFolder {
 /// may be somebody's home, and to open that is not ours to decide.
 fn make(folder: &Path, user: &User) -> io::Result<()> {
     if let Some(parent) = folder.parent() {
-        DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(parent)?;
     }
     match user.make_passable_folder(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

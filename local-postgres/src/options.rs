@@ -35,8 +35,10 @@ pub(crate) fn options(settings: &Settings, socket_folder: &Path) -> Vec<OsString
             ("full_page_writes", "off"),
         ],
     });
-    let mut arguments: Vec<OsString> =
-        options.iter().flat_map(|(name, value)| ["-c".into(), format!("{name}={value}").into()]).collect();
+    let mut arguments: Vec<OsString> = options
+        .iter()
+        .flat_map(|(name, value)| ["-c".into(), format!("{name}={value}").into()])
+        .collect();
     arguments.extend(["-c".into(), socket_option(socket_folder)]);
     arguments
 }

@@ -7,7 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
 
 /// How long the kernel may take to end a process that was killed.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
@@ -65,7 +67,10 @@ impl Process {
     /// Waits for the end, at most for `limit`.
     pub fn wait(&self, limit: Duration) -> Option<ExitStatus> {
         let status = self.end.lock();
-        let waited = self.end.reached.wait_timeout_while(status, limit, |status| status.is_none());
+        let waited = self
+            .end
+            .reached
+            .wait_timeout_while(status, limit, |status| status.is_none());
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
@@ -78,7 +83,10 @@ impl Process {
         if self.signal(Signal::INT, limit) {
             return true;
         }
-        tracing::warn!(process = self.id(), "PostgreSQL is slow to stop and will recover at its next start");
+        tracing::warn!(
+            process = self.id(),
+            "PostgreSQL is slow to stop and will recover at its next start"
+        );
         self.signal(Signal::QUIT, KILL_LIMIT * 2) || self.signal(Signal::KILL, KILL_LIMIT)
     }
 
@@ -89,7 +97,11 @@ impl Process {
             if status.is_some() {
                 return true;
             }
-            let send = if signal == Signal::KILL { kill_process_group } else { kill_process };
+            let send = if signal == Signal::KILL {
+                kill_process_group
+            } else {
+                kill_process
+            };
             if let Err(error) = send(self.pid, signal) {
                 tracing::warn!(process = self.id(), ?signal, %error, "a signal was not delivered");
             }
@@ -108,7 +120,10 @@ impl End {
 /// this program alone, and on Linux makes it stop when the thread that starts it dies.
 #[cfg_attr(
     target_os = "linux",
-    expect(unsafe_code, reason = "only code between fork and exec can ask for a parent-death signal")
+    expect(
+        unsafe_code,
+        reason = "only code between fork and exec can ask for a parent-death signal"
+    )
 )]
 pub(crate) fn end_with_parent(command: &mut Command) {
     command.process_group(0);
@@ -119,7 +134,11 @@ pub(crate) fn end_with_parent(command: &mut Command) {
             // The standard library has changed the user by now, which would clear the request.
             rustix::process::set_parent_process_death_signal(Some(Signal::INT))?;
             // A parent that died before the request announces nothing any more.
-            if rustix::process::getppid() == parent { Ok(()) } else { Err(rustix::io::Errno::SRCH.into()) }
+            if rustix::process::getppid() == parent {
+                Ok(())
+            } else {
+                Err(rustix::io::Errno::SRCH.into())
+            }
         };
         // SAFETY: between fork and exec only async-signal-safe code may run; the closure makes
         // two system calls and converts numbers, it neither allocates nor locks.

@@ -81,14 +81,18 @@ impl User {
 
     /// Lets this user pass through a folder of the caller.
     pub fn open_passage(&self, path: &Path) -> io::Result<()> {
-        let Self::Other(account) = self else { return Ok(()) };
+        let Self::Other(account) = self else {
+            return Ok(());
+        };
         chown(path, None, Some(account.gid))?;
         fs::set_permissions(path, Permissions::from_mode(0o710))
     }
 
     /// Checks that this user may pass through `folder` and all its parents.
     pub fn check_reach(&self, folder: &Path) -> Result<(), Error> {
-        let Self::Other(account) = self else { return Ok(()) };
+        let Self::Other(account) = self else {
+            return Ok(());
+        };
         let closed = folder.ancestors().find(|parent| !account.may_pass(parent));
         closed.map_or(Ok(()), |closed| {
             Err(Error::Unreachable {
@@ -135,7 +139,11 @@ mod tests {
 
     #[test]
     fn an_account_is_found_by_its_whole_name() {
-        let nobody = Account { name: "nobody".into(), uid: 65534, gid: 65533 };
+        let nobody = Account {
+            name: "nobody".into(),
+            uid: 65534,
+            gid: 65533,
+        };
         assert_eq!(find(ACCOUNTS, "nobody"), Some(nobody));
         assert_eq!(find(ACCOUNTS, "nob"), None);
     }

@@ -72,7 +72,10 @@ impl<'a> Reader<'a> {
         T: FromStr + Display,
         T::Err: Display,
     {
-        let parse = |text: &str| text.parse::<T>().map_err(|error| error.to_string());
+        let example = default.to_string();
+        let parse = |text: &str| {
+            text.parse::<T>().map_err(|error| format!("{error}; write it like {example}"))
+        };
         self.read(name, default, parse, T::to_string)
     }
 
@@ -153,7 +156,7 @@ impl<'a> Reader<'a> {
             None => default,
             Some((Ok(value), _)) => value,
             Some((Err(flaw), text)) => {
-                self.problem(format!("{name} is {text:?}: {}.", flaw.trim_end_matches('.')));
+                self.problem(format!("{name} is {text:?}: {flaw}."));
                 default
             }
         };
@@ -294,7 +297,7 @@ mod tests {
         assert!(!reader.flag("C", false));
         assert_eq!(
             sentences(reader, &[]),
-            "A is \"x\": invalid digit found in string.\n\
+            "A is \"x\": invalid digit found in string; write it like 5.\n\
              B is \"soon\": write a duration such as 250ms, 30s, 2m or 1h.\n\
              C is \"perhaps\": write on or off."
         );

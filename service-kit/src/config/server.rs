@@ -21,7 +21,7 @@ impl FromStr for Reflection {
             "public" => Ok(Self::Public),
             "authenticated" => Ok(Self::Authenticated),
             "off" => Ok(Self::Off),
-            _ => Err("write public, authenticated or off"),
+            _ => Err("not public, authenticated or off"),
         }
     }
 }

@@ -21,7 +21,7 @@ impl FromStr for LogFormat {
         match text {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            _ => Err("write text or json"),
+            _ => Err("neither text nor json"),
         }
     }
 }

@@ -4,8 +4,9 @@
 //! Both get what a task found out by asking the database every second, so that no number of
 //! questions reaches the database.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -67,8 +68,13 @@ impl Health {
     }
 
     async fn ask(&self) {
-        let answer = timeout(ASK_LIMIT, self.ready.ready()).await;
-        let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        // A panic in there must not be the end of the task that everybody relies on.
+        let asking = AssertUnwindSafe(self.ready.ready()).catch_unwind();
+        let answer = match timeout(ASK_LIMIT, asking).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_logged_by_the_hook)) => Err("asking failed".to_owned()),
+            Err(_) => Err("no answer in time".to_owned()),
+        };
         let was_serving = *self.serving.borrow();
         match &answer {
             Ok(()) if !was_serving => tracing::info!("ready to serve"),

@@ -50,9 +50,8 @@ pub async fn judge(request: Request, next: Next) -> Response {
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = answer.unwrap_or_else(|_logged_by_the_hook| refuse(panicked()));
     let Some(context) = context::current() else { return response };
-    if let Some(status) = Status::from_header_map(response.headers()) {
-        let headers = response.headers_mut();
-        settle(headers, &status, Place::Headers, &context);
+    if response.headers().contains_key(Status::GRPC_STATUS) {
+        settle(response.headers_mut(), Place::Headers, &context);
         return response;
     }
     response.map(|body| Body::new(Judged { body, context, over: false }))
@@ -65,20 +64,21 @@ enum Place {
     Trailers,
 }
 
-/// Notes the outcome and makes it ours if it is not yet.
-fn settle(headers: &mut HeaderMap, found: &Status, place: Place, context: &RequestContext) {
-    if found.code() != Code::Ok && !headers.contains_key(REASON_TRAILER) {
-        rewrite(headers, &translate(found, place));
+/// Notes the outcome, after making it ours where it was a library's.
+fn settle(headers: &mut HeaderMap, place: Place, context: &RequestContext) {
+    let found = outcome_in(headers);
+    if found.code == Code::Ok || !found.reason.is_empty() {
+        context.finish(found);
+    } else if let Some(status) = Status::from_header_map(headers) {
+        rewrite(headers, &translate(&status, place));
+        context.finish(outcome_in(headers));
     }
-    context.finish(outcome_in(headers));
 }
 
 fn outcome_in(headers: &HeaderMap) -> Outcome {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    Outcome {
-        code: headers.get(Status::GRPC_STATUS).map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes())),
-        reason: text(REASON_TRAILER).unwrap_or_default().to_owned(),
-    }
+    let code = headers.get(Status::GRPC_STATUS).map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
+    let reason = headers.get(REASON_TRAILER).and_then(|reason| reason.to_str().ok());
+    Outcome { code, reason: reason.unwrap_or_default().to_owned() }
 }
 
 /// What callers are told instead of what a library said.
@@ -151,9 +151,10 @@ impl HttpBody for Judged {
             Err(_logged_by_the_hook) => Frame::trailers(trailers_for(panicked())),
         };
         Poll::Ready(Some(Ok(match frame.into_trailers() {
-            Ok(trailers) => {
+            Ok(mut trailers) => {
                 self.over = true;
-                Frame::trailers(self.judged(trailers))
+                settle(&mut trailers, Place::Trailers, &self.context);
+                Frame::trailers(trailers)
             }
             Err(data) => data,
         })))
@@ -165,15 +166,6 @@ impl HttpBody for Judged {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-impl Judged {
-    fn judged(&self, mut trailers: HeaderMap) -> HeaderMap {
-        if let Some(status) = Status::from_header_map(&trailers) {
-            settle(&mut trailers, &status, Place::Trailers, &self.context);
-        }
-        trailers
     }
 }
 

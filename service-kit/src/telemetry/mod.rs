@@ -59,9 +59,11 @@ fn start_log(settings: &TelemetrySettings) -> Result<(), StartError> {
     })?;
     STARTED.get_or_init(|| {
         let log = tracing_subscriber::registry().with(filter).with(Output::new(settings.format));
-        // A test may have installed a subscriber of its own: it stays.
-        let _other_subscriber = log.try_init();
-        panics::log_without_values();
+        // A test may have installed a subscriber of its own: it stays, and so does its view
+        // of panics.
+        if log.try_init().is_ok() {
+            panics::log_without_values();
+        }
     });
     Ok(())
 }

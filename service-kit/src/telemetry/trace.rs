@@ -14,9 +14,9 @@ const SAMPLED: u8 = 0b01;
 /// Our span in a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trace {
-    trace_id: u128,
-    span_id: u64,
-    parent_id: Option<u64>,
+    id: u128,
+    span: u64,
+    parent: Option<u64>,
     sampled: bool,
 }
 
@@ -30,8 +30,8 @@ impl Trace {
             _ => None,
         };
         match named {
-            Some((trace_id, parent_id, sampled)) => {
-                Self { trace_id, span_id: random_nonzero(), parent_id: Some(parent_id), sampled }
+            Some((trace, parent, sampled)) => {
+                Self { id: trace, span: random_nonzero(), parent: Some(parent), sampled }
             }
             None => Self::begin(),
         }
@@ -39,23 +39,24 @@ impl Trace {
 
     /// The first span of a new trace.
     pub fn begin() -> Self {
-        let trace_id = u128::from(random_nonzero()) << 64 | u128::from(rand::random::<u64>());
-        Self { trace_id, span_id: random_nonzero(), parent_id: None, sampled: true }
+        let id = u128::from(random_nonzero()) << 64 | u128::from(rand::random::<u64>());
+        Self { id, span: random_nonzero(), parent: None, sampled: true }
     }
 
     /// The `traceparent` for whomever we call: the same trace, with us as the parent.
     pub fn outgoing(&self) -> String {
         let flags = if self.sampled { SAMPLED } else { 0 };
-        format!("00-{:032x}-{:016x}-{flags:02x}", self.trace_id, self.span_id)
+        format!("00-{:032x}-{:016x}-{flags:02x}", self.id, self.span)
     }
 
     /// As logs show it and collectors find it.
     pub fn trace_id(&self) -> String {
-        format!("{:032x}", self.trace_id)
+        format!("{:032x}", self.id)
     }
 
+    /// The trace, our span and that of whoever called.
     pub(super) fn ids(&self) -> (u128, u64, Option<u64>) {
-        (self.trace_id, self.span_id, self.parent_id)
+        (self.id, self.span, self.parent)
     }
 
     /// Whether whoever began the trace wants it to be kept.
@@ -78,10 +79,10 @@ fn parse(value: &[u8]) -> Option<(u128, u64, bool)> {
     if !length_fits || !dashes {
         return None;
     }
-    let trace_id = hex(text.get(3..35)?)?;
-    let parent_id = u64::try_from(hex(text.get(36..52)?)?).ok()?;
+    let trace = hex(text.get(3..35)?)?;
+    let parent = u64::try_from(hex(text.get(36..52)?)?).ok()?;
     let flags = u8::try_from(hex(text.get(53..55)?)?).ok()?;
-    (trace_id != 0 && parent_id != 0).then_some((trace_id, parent_id, flags & SAMPLED != 0))
+    (trace != 0 && parent != 0).then_some((trace, parent, flags & SAMPLED != 0))
 }
 
 /// Lower case only, as the recommendation demands; `from_str_radix` alone takes `+` and `A`.
@@ -114,13 +115,13 @@ mod tests {
     fn the_callers_trace_goes_on_with_our_span() {
         let trace = incoming(&[VALID]);
         assert_eq!(trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(trace.parent_id, Some(0x00f0_67aa_0ba9_02b7));
+        assert_eq!(trace.parent, Some(0x00f0_67aa_0ba9_02b7));
         let outgoing = trace.outgoing();
         assert!(outgoing.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{outgoing}");
         assert!(!outgoing.contains("00f067aa0ba902b7"), "the next parent is our span");
         assert!(outgoing.ends_with("-01"));
         let next = incoming(&[&outgoing]);
-        assert_eq!(next.parent_id, Some(trace.span_id));
+        assert_eq!(next.parent, Some(trace.span));
     }
 
     #[test]
@@ -131,8 +132,8 @@ mod tests {
 
     #[test]
     fn a_later_version_is_understood_as_far_as_it_goes() {
-        assert!(incoming(&[&VALID.replacen("00", "01", 1)]).parent_id.is_some());
-        assert!(incoming(&[&format!("{}-more", VALID.replacen("00", "cc", 1))]).parent_id.is_some());
+        assert!(incoming(&[&VALID.replacen("00", "01", 1)]).parent.is_some());
+        assert!(incoming(&[&format!("{}-more", VALID.replacen("00", "cc", 1))]).parent.is_some());
     }
 
     #[test]
@@ -151,10 +152,10 @@ mod tests {
             VALID[..54].to_owned(),
         ];
         for value in malformed {
-            assert_eq!(incoming(&[&value]).parent_id, None, "{value:?}");
+            assert_eq!(incoming(&[&value]).parent, None, "{value:?}");
         }
-        assert_eq!(incoming(&[VALID, VALID]).parent_id, None, "two headers");
-        assert_eq!(incoming(&[]).parent_id, None);
+        assert_eq!(incoming(&[VALID, VALID]).parent, None, "two headers");
+        assert_eq!(incoming(&[]).parent, None);
         assert_ne!(Trace::begin().trace_id(), Trace::begin().trace_id());
     }
 }

@@ -24,7 +24,7 @@ pub struct Rules<'a> {
 pub async fn complaints(owner: &mut PgConnection, rules: &Rules<'_>) -> Vec<String> {
     let mut complaints = Vec::new();
     for (rule, query) in RULES {
-        let found: Vec<String> = sqlx::query_scalar(query)
+        let found: Vec<String> = sqlx::query_scalar(*query)
             .bind(rules.schema)
             .bind(rules.global_tables)
             .bind(rules.global_keys)

@@ -1,6 +1,7 @@
 //! Where do tests get a database from, each its own?
 
 use std::{
+    collections::BTreeMap,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -10,7 +11,7 @@ use std::{
 
 use local_postgres::{Durability, Server, Settings, Source};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use crate::{
     config::{DatabaseSettings, Secret},
@@ -34,8 +35,7 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// A copy of a template that is migrated once for each test program.
     pub async fn new(schema: &'static Schema) -> Self {
-        static TEMPLATE: OnceCell<String> = OnceCell::const_new();
-        let template = TEMPLATE.get_or_init(|| make_template(schema)).await;
+        let template = template(schema).await;
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         create(&name, &format!("TEMPLATE {template} STRATEGY FILE_COPY")).await;
         let owner = PgPoolOptions::new().max_connections(2).connect(&server().url(&name)).await.unwrap();
@@ -44,6 +44,17 @@ impl TestDatabase {
 
     /// Every row of the schema, digested: equal before and after a call that wrote nothing.
     pub async fn digest(&self) -> Vec<(String, Option<String>)> {
+        self.each_table("md5(string_agg(t::text, '|' ORDER BY t::text))").await
+    }
+
+    /// Every row of the schema as text.
+    pub async fn dump(&self) -> String {
+        let tables = self.each_table("string_agg(t::text, '|')").await;
+        tables.into_iter().filter_map(|(_, rows)| rows).collect()
+    }
+
+    /// An aggregate over each table's rows `t`.
+    async fn each_table(&self, aggregate: &str) -> Vec<(String, Option<String>)> {
         let tables: Vec<String> = sqlx::query_scalar(
             "SELECT tablename::text FROM pg_tables WHERE schemaname = $1 ORDER BY tablename",
         )
@@ -51,13 +62,13 @@ impl TestDatabase {
         .fetch_all(&self.owner)
         .await
         .unwrap();
-        let mut digests = Vec::new();
+        let mut found = Vec::new();
         for table in tables {
-            let digest = format!("SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {}.{table} t", self.schema);
-            let digest = sqlx::query_scalar(AssertSqlSafe(digest)).fetch_one(&self.owner).await.unwrap();
-            digests.push((table, digest));
+            let query = format!("SELECT {aggregate} FROM {}.{table} t", self.schema);
+            let value = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&self.owner).await.unwrap();
+            found.push((table, value));
         }
-        digests
+        found
     }
 
     /// Runs a statement as the owner.
@@ -71,6 +82,16 @@ pub async fn empty_database() -> DatabaseSettings {
     let name = format!("empty_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     create(&name, "").await;
     settings(&server().url(&name))
+}
+
+/// The name of a schema's template, which the first test to need it makes.
+async fn template(schema: &'static Schema) -> String {
+    static MADE: Mutex<BTreeMap<&str, String>> = Mutex::const_new(BTreeMap::new());
+    let mut made = MADE.lock().await;
+    if !made.contains_key(schema.name) {
+        made.insert(schema.name, make_template(schema).await);
+    }
+    made[schema.name].clone()
 }
 
 async fn make_template(schema: &'static Schema) -> String {

@@ -7,6 +7,9 @@
 pub mod catalogue;
 pub mod cluster;
 pub mod descriptor;
+pub mod hostile;
+pub mod http;
+pub mod isolation;
 pub mod plans;
 pub mod raw;
 pub mod refusal;

@@ -28,7 +28,7 @@ pub fn request(bytes: impl Into<Bytes>, token: &str) -> Request<Bytes> {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct BytesCodec;
+pub(super) struct BytesCodec;
 
 impl Codec for BytesCodec {
     type Encode = Bytes;

@@ -1,0 +1,60 @@
+//! What callers are told while something is down, and that it passes by itself.
+
+use std::time::Duration;
+
+use proto::crm::v1 as pb;
+use service_kit::testing::refusal::{Refusal, refusal};
+use tonic::Code;
+
+use crate::support::{Crm, Person, named, signed};
+
+async fn refused(crm: &Crm, by: &Person) -> Refusal {
+    refusal(crm.clients().list_clients(signed(by, pb::ListClientsRequest::default())).await)
+}
+
+#[tokio::test]
+async fn without_identity_nobody_is_let_in_and_afterwards_everyone_is_again() {
+    let mut crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    crm.create(&ana, named("Ada", "")).await;
+    crm.identity.stop().await;
+    for _ in 0..3 {
+        let refused = refused(&crm, &ana).await;
+        assert_eq!(refused.said(), (Code::Unavailable, "IDENTITY_UNAVAILABLE"));
+        assert_eq!(refused.retry_after.as_deref(), Some("1"));
+    }
+    crm.identity.start_again().await;
+    for _ in 0..100 {
+        if crm.clients().list_clients(signed(&ana, pb::ListClientsRequest::default())).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("it did not recover within ten seconds");
+}
+
+#[tokio::test]
+async fn connections_that_the_database_ended_are_replaced_unnoticed() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    crm.create(&ana, named("Ada", "")).await;
+    crm.database
+        .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'service' AND datname = current_database()")
+        .await;
+    let found = crm.list(&ana, pb::ListClientsRequest::default()).await;
+    assert_eq!(found.clients.len(), 1);
+}
+
+#[tokio::test]
+async fn a_database_that_refuses_is_an_outage_and_no_text_of_it_leaves() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    crm.create(&ana, named("Ada", "")).await;
+    crm.database.execute("ALTER TABLE crm.clients RENAME TO elsewhere").await;
+    let refused = refused(&crm, &ana).await;
+    assert_eq!(refused.said(), (Code::Internal, "INTERNAL"));
+    assert!(refused.message.starts_with("Internal error. Request id: "), "{}", refused.message);
+    for told in ["clients", "crm.", "relation", "42P01"] {
+        assert!(!refused.message.contains(told));
+    }
+}

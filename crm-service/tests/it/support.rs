@@ -1,0 +1,177 @@
+//! Both services, running side by side, and people to call them with.
+
+use std::net::SocketAddr;
+
+use crm_service::config::IdentitySettings;
+use proto::{
+    common::v1::Role,
+    crm::v1::{self as pb, client_service_client::ClientServiceClient},
+    identity::v1::{
+        self as id, auth_service_client::AuthServiceClient, employee_service_client::EmployeeServiceClient,
+    },
+};
+use service_kit::{
+    config::{Secret, ServerSettings},
+    keys::Keyring,
+    serve::{Bound, serve},
+    testing::TestDatabase,
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, transport::Channel};
+
+const PASSWORD: &str = "correct horse battery";
+const SERVICE_SECRET: &str = "a secret among services";
+
+/// Two services, each with a database of its own. They end with the test.
+pub struct Crm {
+    pub channel: Channel,
+    pub database: TestDatabase,
+    pub identity: Identity,
+}
+
+/// The one that is asked about every call.
+pub struct Identity {
+    pub channel: Channel,
+    pub database: TestDatabase,
+    pub address: SocketAddr,
+    settings: identity_service::Settings,
+    running: Option<(CancellationToken, JoinHandle<()>)>,
+}
+
+/// Somebody who is signed in.
+#[derive(Debug, Clone)]
+pub struct Person {
+    pub token: String,
+}
+
+impl Crm {
+    pub async fn start() -> Self {
+        let identity = Identity::start().await;
+        let database = TestDatabase::new(&crm_service::SCHEMA).await;
+        let settings = crm_service::Settings {
+            server: ServerSettings::loopback(),
+            database: Some(database.settings.clone()),
+            keys: Some(Secret::new(Keyring::generate())),
+            identity: IdentitySettings {
+                url: format!("http://{}", identity.address),
+                is_named: true,
+                service_secret: Some(Secret::new(SERVICE_SECRET)),
+                ca_file: None,
+            },
+        };
+        let bound = Bound::bind(&settings.server).await.unwrap();
+        let channel = channel(bound.address());
+        let app = crm_service::app(&settings, None).await.unwrap();
+        tokio::spawn(async move { serve(app, bound, &settings.server, CancellationToken::new()).await });
+        Self { channel, database, identity }
+    }
+
+    pub fn clients(&self) -> ClientServiceClient<Channel> {
+        ClientServiceClient::new(self.channel.clone())
+    }
+
+    /// Signs a company up, whose first super admin is the answer.
+    pub async fn sign_up(&self, name: &str) -> Person {
+        let request = id::SignUpRequest {
+            account: Some(id::SignUpAccount { name: name.into(), ..Default::default() }),
+            employee: Some(id::SignUpEmployee {
+                email: format!("{name}@example.com"),
+                password: PASSWORD.into(),
+                ..Default::default()
+            }),
+            request_id: String::new(),
+        };
+        let mut auth = AuthServiceClient::new(self.identity.channel.clone());
+        Person { token: auth.sign_up(request).await.unwrap().into_inner().token }
+    }
+
+    /// Adds a person of a role to somebody's account, and logs them in.
+    pub async fn add(&self, by: &Person, name: &str, role: Role) -> Person {
+        let email = format!("{name}@example.com");
+        let request = id::CreateEmployeeRequest {
+            employee: Some(id::Employee { email: email.clone(), role: role.into(), ..Default::default() }),
+            password: PASSWORD.into(),
+            request_id: String::new(),
+        };
+        let mut employees = EmployeeServiceClient::new(self.identity.channel.clone());
+        employees.create_employee(signed(by, request)).await.unwrap();
+        let mut auth = AuthServiceClient::new(self.identity.channel.clone());
+        let login = id::LoginRequest { email, password: PASSWORD.into() };
+        Person { token: auth.login(login).await.unwrap().into_inner().token }
+    }
+
+    pub async fn create(&self, by: &Person, client: pb::Client) -> pb::Client {
+        let request = pb::CreateClientRequest { client: Some(client), request_id: String::new() };
+        self.clients().create_client(signed(by, request)).await.unwrap().into_inner().client.unwrap()
+    }
+
+    pub async fn get(&self, by: &Person, id: i64) -> Result<pb::Client, tonic::Status> {
+        let answer = self.clients().get_client(signed(by, pb::GetClientRequest { id })).await?;
+        Ok(answer.into_inner().client.unwrap())
+    }
+
+    pub async fn delete(&self, by: &Person, id: i64) -> pb::Client {
+        let request = pb::DeleteClientRequest { id, ..Default::default() };
+        self.clients().delete_client(signed(by, request)).await.unwrap().into_inner().client.unwrap()
+    }
+
+    pub async fn list(&self, by: &Person, request: pb::ListClientsRequest) -> pb::ListClientsResponse {
+        self.clients().list_clients(signed(by, request)).await.unwrap().into_inner()
+    }
+}
+
+impl Identity {
+    async fn start() -> Self {
+        let database = TestDatabase::new(&identity_service::SCHEMA).await;
+        let settings = identity_service::Settings {
+            server: ServerSettings::loopback(),
+            database: Some(database.settings.clone()),
+            keys: Some(Secret::new(Keyring::generate())),
+            service_secrets: Some(Secret::new(SERVICE_SECRET)),
+            hashing_threads: 2,
+        };
+        let bound = Bound::bind(&settings.server).await.unwrap();
+        let address = bound.address();
+        let mut identity = Self { channel: channel(address), database, address, settings, running: None };
+        identity.run(bound).await;
+        identity
+    }
+
+    /// Ends it as a restart would: its port is closed until it is started again.
+    pub async fn stop(&mut self) {
+        let (stop, ended) = self.running.take().unwrap();
+        stop.cancel();
+        ended.await.unwrap();
+    }
+
+    pub async fn start_again(&mut self) {
+        self.settings.server.listen = self.address;
+        let bound = Bound::bind(&self.settings.server).await.unwrap();
+        self.run(bound).await;
+    }
+
+    async fn run(&mut self, bound: Bound) {
+        let app = identity_service::app(&self.settings, None).await.unwrap();
+        let (stop, server) = (CancellationToken::new(), self.settings.server.clone());
+        let stopped = stop.clone();
+        let ended = tokio::spawn(async move { serve(app, bound, &server, stopped).await.unwrap() });
+        self.running = Some((stop, ended));
+    }
+}
+
+fn channel(address: SocketAddr) -> Channel {
+    Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+}
+
+/// A request with somebody's token.
+pub fn signed<T>(by: &Person, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Token {}", by.token).parse().unwrap());
+    request
+}
+
+/// A client of this name and nothing else.
+pub fn named(first_name: &str, last_name: &str) -> pb::Client {
+    pb::Client { first_name: first_name.into(), last_name: last_name.into(), ..Default::default() }
+}

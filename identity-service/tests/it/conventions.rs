@@ -1,0 +1,166 @@
+//! The rules of the house, held against the catalogue, the statements and the descriptor; and
+//! for each a proof that it can fail.
+
+use identity_service::{CONSTRAINTS, POLICY, SCHEMA};
+use service_kit::{
+    policy::{Access, differences, rule},
+    testing::{
+        TestDatabase,
+        catalogue::{self, Rules},
+        descriptor,
+        plans::{self, Recorded},
+    },
+};
+use sqlx::{Connection, PgConnection};
+
+/// Look-ups that precede an account: by what a caller shows, in an index of its own.
+const LOOK_UPS: &[&str] = &[
+    "WHERE email_key = $1 AND delete_time IS NULL",
+    "FROM (SELECT $1::text AS key) shown",
+];
+/// Statements on tables that belong to no account.
+const GLOBAL: &[&str] = &["public_answers", "identity.migrations", "nextval"];
+
+fn rules() -> Rules<'static> {
+    Rules {
+        schema: "identity",
+        global_tables: &["public_answers"],
+        // What must be unique among all accounts: addresses, tokens.
+        global_keys: &[
+            "employees_email_unique", "employee_tokens_pkey", "employee_tokens_user_id_key", "revoked_tokens_pkey",
+        ],
+        constraints: CONSTRAINTS,
+    }
+}
+
+#[tokio::test]
+async fn the_schema_keeps_the_rules() {
+    let database = TestDatabase::new(&SCHEMA).await;
+    let mut owner = database.owner.acquire().await.unwrap();
+    let complaints = catalogue::complaints(&mut owner, &rules()).await;
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+#[tokio::test]
+async fn a_broken_schema_breaks_every_rule_there_is() {
+    let database = TestDatabase::new(&SCHEMA).await;
+    let mut owner = database.owner.acquire().await.unwrap();
+    catalogue::break_every_rule(&mut owner, "identity").await;
+    let complaints = catalogue::complaints(&mut owner, &rules()).await;
+    for rule in catalogue::rules() {
+        assert!(complaints.iter().any(|complaint| complaint.ends_with(rule)), "nothing broke: {rule}");
+    }
+    assert!(complaints.iter().any(|complaint| complaint.contains("no line in CONSTRAINTS")));
+}
+
+#[tokio::test]
+async fn every_statement_keeps_to_one_account_and_uses_an_index_by_it() {
+    let database = TestDatabase::new(&SCHEMA).await;
+    let mut owner = database.owner.acquire().await.unwrap();
+    let mut service = PgConnection::connect(database.settings.url.expose()).await.unwrap();
+    sqlx::query("SET ROLE identity_app").execute(&mut service).await.unwrap();
+    let exceptions = [LOOK_UPS, GLOBAL].concat();
+    let statements = plans::recorded("identity", &exceptions);
+    assert!(statements.len() >= 9, "the statements are registered");
+    for statement in &statements {
+        let unbound = plans::unbound_scans(&mut owner, "identity", statement).await;
+        assert!(unbound.is_empty(), "{unbound:#?}");
+        let unindexed = plans::unindexed_scans(&mut service, "identity", statement).await;
+        assert!(unindexed.is_empty(), "{unindexed:#?}");
+    }
+    // The exceptions are statements that exist, and fit the schema.
+    let all = plans::recorded("identity", &[]);
+    for exception in exceptions {
+        assert!(all.iter().any(|statement| statement.text.contains(exception)), "{exception} is no exception to anything");
+    }
+    for statement in all {
+        plans::explain(&mut owner, "identity", &statement.text).await;
+    }
+}
+
+#[tokio::test]
+async fn a_statement_across_accounts_is_noticed() {
+    let database = TestDatabase::new(&SCHEMA).await;
+    let mut owner = database.owner.acquire().await.unwrap();
+    for text in [
+        "SELECT name FROM identity.employees WHERE id = $1",
+        "SELECT e.name FROM identity.employees e JOIN identity.accounts a ON a.id = $1 WHERE e.email_key = $2",
+        "SELECT name FROM identity.employees WHERE account_id > $1",
+        "UPDATE identity.employees SET name = $1 WHERE account_id = account_id",
+        "INSERT INTO identity.revoked_tokens (key) VALUES ($1)",
+    ] {
+        let statement = Recorded { text: text.to_owned(), place: "here".to_owned() };
+        assert!(!plans::unbound_scans(&mut owner, "identity", &statement).await.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn every_method_has_one_row_of_policy_and_every_row_a_method() {
+    let pool = descriptor::pool();
+    let methods: Vec<String> = descriptor::methods(&pool, "identity.v1").iter().map(descriptor::path).collect();
+    let methods = || methods.iter().map(String::as_str);
+    assert_eq!(differences(POLICY, methods()), Vec::<String>::new());
+
+    // And it can fail, in each direction.
+    assert_eq!(differences(&POLICY[1..], methods()), [format!("{} has no policy row", POLICY[0].method)]);
+    let with_twice = [POLICY, &[POLICY[0]]].concat();
+    assert_eq!(differences(&with_twice, methods()), [format!("{} has two policy rows", POLICY[0].method)]);
+    let with_ghost = [POLICY, &[rule("/identity.v1.Ghost/Boo", Access::Public)]].concat();
+    assert_eq!(differences(&with_ghost, methods()), ["/identity.v1.Ghost/Boo has a policy row and does not exist"]);
+    assert!(POLICY.is_sorted_by_key(|rule| rule.method), "the table is sorted");
+}
+
+#[test]
+fn no_request_can_name_an_account() {
+    let pool = descriptor::pool();
+    let output_only = ["identity.v1.Employee.account_id"];
+    let found = descriptor::ways_to_name_an_account(&pool, "identity.v1", POLICY, &output_only);
+    assert_eq!(found, Vec::<String>::new());
+    let found = descriptor::ways_to_name_an_account(&pool, "identity.v1", POLICY, &[]);
+    assert_eq!(found, ["identity.v1.EmployeeService.CreateEmployee takes employee.account_id"]);
+}
+
+/// Security checklist 37.
+#[tokio::test]
+async fn the_working_role_sees_nothing_without_an_account_and_can_undo_nothing() {
+    let database = TestDatabase::new(&SCHEMA).await;
+    let mut service = PgConnection::connect(database.settings.url.expose()).await.unwrap();
+    database
+        .execute(
+            "INSERT INTO identity.accounts (name, email, default_currency, create_time, update_time)
+             VALUES ('Acme', 'a@example.com', 'USD', now(), now())",
+        )
+        .await;
+    sqlx::query("SET ROLE identity_app").execute(&mut service).await.unwrap();
+    let role: String = sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut service).await.unwrap();
+    assert_eq!(role, "identity_app");
+    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM identity.accounts").fetch_one(&mut service).await.unwrap();
+    assert_eq!(seen, 0);
+    for forbidden in [
+        "ALTER TABLE identity.accounts DISABLE ROW LEVEL SECURITY",
+        "TRUNCATE identity.answers",
+        "DROP TABLE identity.answers",
+        "DELETE FROM identity.employees",
+        "INSERT INTO identity.accounts (name, email, default_currency, create_time, update_time)
+         VALUES ('x', 'x', 'x', now(), now())",
+    ] {
+        assert!(sqlx::query(forbidden).execute(&mut service).await.is_err(), "{forbidden}");
+    }
+    sqlx::query("SET ROLE identity_lookup").execute(&mut service).await.unwrap();
+    assert!(sqlx::query("UPDATE identity.employees SET is_active = true").execute(&mut service).await.is_err());
+    assert!(sqlx::query("SELECT sealed FROM identity.employee_tokens").execute(&mut service).await.is_err());
+}
+
+#[tokio::test]
+async fn a_service_refuses_to_start_as_a_role_that_could_read_everything() {
+    let database = TestDatabase::new(&SCHEMA).await;
+    // Roles belong to the whole server: a prefix keeps this out of the other tests.
+    database.execute("CREATE ROLE wide_identity_app BYPASSRLS; CREATE ROLE wide_identity_lookup; GRANT wide_identity_app, wide_identity_lookup TO service").await;
+    let mut settings = database.settings.clone();
+    settings.role_prefix = "wide_".into();
+    let refused = service_kit::db::Db::connect(&settings, &SCHEMA).await.unwrap_err().to_string();
+    assert!(refused.contains("bypasses row security"), "{refused}");
+    settings.role_prefix = "missing_".into();
+    let refused = service_kit::db::Db::connect(&settings, &SCHEMA).await.unwrap_err().to_string();
+    assert!(refused.contains("run the service's `migrate`"), "{refused}");
+}

@@ -1,0 +1,198 @@
+//! Does the next start work, whatever happened before?
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use local_postgres::{Durability, Settings, throwaway_folder};
+use rustix::process::Pid;
+
+use crate::support::{
+    ask, assert_nothing_runs_in, connect, kill, postmaster, processes_in, refusal, start, tell,
+    throwaway,
+};
+
+/// Tells the test binary to be a program that runs a server in this folder.
+const PROGRAM_FOLDER: &str = "LOCAL_POSTGRES_TEST_PROGRAM";
+
+/// Not a test but the program that other tests run and kill. Without its setting it is nothing.
+#[tokio::test]
+async fn program() {
+    let Ok(folder) = std::env::var(PROGRAM_FOLDER) else {
+        return;
+    };
+    let server = start(kept(Path::new(&folder))).await;
+    tell(
+        &server,
+        "CREATE TABLE IF NOT EXISTS note AS SELECT 'remember' AS text",
+    )
+    .await;
+    let _session = connect(&server).await;
+    println!("\nthe program is up");
+    tokio::time::sleep(Duration::from_secs(120)).await;
+}
+
+/// Starts the program and waits until its server is up.
+fn run_program(folder: &Path) -> Child {
+    let mut program = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "recovery::program", "--nocapture"])
+        .env(PROGRAM_FOLDER, folder)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+    assert!(
+        lines.any(|line| line.unwrap() == "the program is up"),
+        "the program ended early"
+    );
+    program
+}
+
+fn kept(folder: &Path) -> Settings {
+    Settings {
+        durability: Durability::Kept,
+        ..throwaway(folder)
+    }
+}
+
+#[tokio::test]
+async fn the_server_goes_with_its_killed_program_and_the_next_one_starts() {
+    let folder = throwaway_folder("program").unwrap();
+    let mut program = run_program(&folder);
+    let other = refusal(throwaway(&folder)).await;
+    assert!(
+        other.contains("is already in use by another running Clientele"),
+        "{other}"
+    );
+    assert!(
+        other.contains(&format!("(process {})", program.id())),
+        "{other}"
+    );
+
+    program.kill().unwrap();
+    program.wait().unwrap();
+    assert_nothing_runs_in(&folder);
+
+    let server = start(kept(&folder)).await;
+    assert_eq!(ask(&server, "SELECT text FROM note").await, "remember");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_waits_for_a_server_that_is_still_shutting_down() {
+    let folder = throwaway_folder("orphan").unwrap();
+    for _ in 0..3 {
+        let mut program = run_program(&folder);
+        program.kill().unwrap();
+        program.wait().unwrap();
+        let server = start(kept(&folder)).await;
+        assert_eq!(ask(&server, "SELECT text FROM note").await, "remember");
+        server.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_killed_server_is_recovered() {
+    let folder = throwaway_folder("killed").unwrap();
+    let server = start(kept(&folder)).await;
+    tell(&server, "CREATE TABLE note AS SELECT 'remember' AS text").await;
+    kill(postmaster(&folder));
+    server.stop().await.unwrap();
+
+    let server = start(kept(&folder)).await;
+    assert_eq!(ask(&server, "SELECT text FROM note").await, "remember");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_killed_over_a_busy_session_is_recovered() {
+    let folder = throwaway_folder("busy").unwrap();
+    let server = start(kept(&folder)).await;
+    let mut session = connect(&server).await;
+    let busy = tokio::spawn(async move {
+        let endless = "SELECT count(*)::text FROM generate_series(1, 100000) a, generate_series(1, 1000000) b";
+        sqlx::query_scalar::<_, String>(endless)
+            .fetch_one(&mut session)
+            .await
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    kill(postmaster(&folder));
+    drop(server);
+    assert!(
+        !processes_in(&folder).is_empty(),
+        "a busy session does not notice that its server is gone"
+    );
+
+    let server = start(kept(&folder)).await;
+    assert!(busy.await.unwrap().is_err());
+    server.stop().await.unwrap();
+    assert_nothing_runs_in(&folder);
+}
+
+#[tokio::test]
+async fn files_that_name_a_living_stranger_keep_nobody_out() {
+    let folder = throwaway_folder("stranger").unwrap();
+    let server = start(kept(&folder)).await;
+    let process = postmaster(&folder);
+    kill(process);
+    drop(server);
+
+    let stranger = stranger(&folder.join("cluster"));
+    let pid_file = folder.join("cluster/postmaster.pid");
+    let text = fs::read_to_string(&pid_file).unwrap();
+    let number = process.as_raw_nonzero().to_string();
+    fs::write(
+        &pid_file,
+        text.replacen(&number, &stranger.0.id().to_string(), 1),
+    )
+    .unwrap();
+    fs::create_dir_all(folder.join("socket")).unwrap();
+    fs::write(folder.join("socket/.s.PGSQL.5432"), "").unwrap();
+    fs::write(
+        folder.join("socket/.s.PGSQL.5432.lock"),
+        format!("{}\n", stranger.0.id()),
+    )
+    .unwrap();
+
+    start(kept(&folder)).await.stop().await.unwrap();
+    let id = Pid::from_raw(i32::try_from(stranger.0.id()).unwrap()).unwrap();
+    assert!(
+        rustix::process::test_kill_process(id).is_ok(),
+        "the stranger was left alone"
+    );
+}
+
+/// A process of the server's user, so that PostgreSQL alone would take it for its predecessor.
+fn stranger(cluster: &Path) -> EndOnDrop {
+    let owner = fs::metadata(cluster).unwrap();
+    let mut command = Command::new("sleep");
+    command.arg("120");
+    if rustix::process::geteuid().is_root() {
+        command.uid(owner.uid()).gid(owner.gid());
+    }
+    EndOnDrop(command.spawn().unwrap())
+}
+
+struct EndOnDrop(Child);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_first_start_is_begun_anew() {
+    let folder = throwaway_folder("half").unwrap();
+    fs::create_dir_all(folder.join("cluster.new/cluster/base")).unwrap();
+    fs::write(folder.join("cluster.new/password"), "old").unwrap();
+    fs::write(folder.join("password"), "old").unwrap();
+    let server = start(throwaway(&folder)).await;
+    assert_eq!(ask(&server, "SELECT 'answer'").await, "answer");
+    assert!(!folder.join("cluster.new").exists());
+}

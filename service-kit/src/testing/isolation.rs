@@ -1,0 +1,105 @@
+//! Can anybody reach a row of another account by its id?
+//!
+//! Generated from the descriptor: every field of every request that holds an id is tried with
+//! the id of another account's row. A method with such a field and without an example call
+//! fails, so that a new method cannot be forgotten.
+
+use std::collections::BTreeMap;
+
+use prost_reflect::{DynamicMessage, Kind, MethodDescriptor, ReflectMessage, Value};
+use tonic::{Code, transport::Channel};
+
+use super::{
+    descriptor::{self, Reached},
+    raw,
+    refusal::Refusal,
+};
+use crate::policy::{Access, Rule};
+
+/// What the check needs to know about a service.
+pub struct Service<'a> {
+    pub package: &'a str,
+    pub policy: &'a [Rule],
+    /// Fields that are output only there: `("/crm.v1.ClientService/CreateClient", "client.id")`.
+    pub ignored: &'a [(&'a str, &'a str)],
+    /// For each method a call that would succeed, encoded.
+    pub examples: BTreeMap<&'a str, Vec<u8>>,
+}
+
+/// Ids of one kind of row: one of another account, and one that nobody has.
+#[derive(Debug, Clone, Copy)]
+pub struct Ids {
+    pub foreign: i64,
+    pub unknown: i64,
+}
+
+/// Everything that gave another account's row away: nothing, or sentences.
+pub async fn leaks(service: &Service<'_>, channel: &Channel, token: &str, ids: impl Fn(&str) -> Ids) -> Vec<String> {
+    let mut leaks = Vec::new();
+    for (method, reached) in id_fields(service) {
+        let path = descriptor::path(&method);
+        let Some(example) = service.examples.get(path.as_str()) else {
+            leaks.push(format!("{path} takes {} and has no example here", reached.name()));
+            continue;
+        };
+        let ids = ids(&reached.name());
+        let foreign = answer(channel, token, &method, example, &reached, ids.foreign).await;
+        let unknown = answer(channel, token, &method, example, &reached, ids.unknown).await;
+        match (foreign, unknown) {
+            (Ok(()), _) => leaks.push(format!("{path} took another account's {}", reached.name())),
+            (Err(foreign), Err(unknown)) if foreign.code == Code::NotFound && foreign == unknown => {}
+            (foreign, unknown) => leaks.push(format!(
+                "{path} tells another account's {} from an unknown one, or does not say NOT_FOUND: {foreign:?}, {unknown:?}",
+                reached.name()
+            )),
+        }
+    }
+    leaks
+}
+
+/// Every field that an employee can put an id into.
+pub fn id_fields(service: &Service<'_>) -> Vec<(MethodDescriptor, Reached)> {
+    let pool = descriptor::pool();
+    let mut found = Vec::new();
+    for method in descriptor::methods(&pool, service.package) {
+        let path = descriptor::path(&method);
+        if service.policy.iter().any(|rule| rule.method == path && rule.access == Access::Service) {
+            continue;
+        }
+        for reached in descriptor::fields(&method.input()) {
+            let name = reached.name();
+            let is_id = reached.field().kind() == Kind::Int64
+                && (reached.field().name() == "id" || reached.field().name().ends_with("_id"));
+            if is_id && !service.ignored.contains(&(path.as_str(), name.as_str())) {
+                found.push((method.clone(), reached));
+            }
+        }
+    }
+    found
+}
+
+async fn answer(
+    channel: &Channel,
+    token: &str,
+    method: &MethodDescriptor,
+    example: &[u8],
+    reached: &Reached,
+    id: i64,
+) -> Result<(), Refusal> {
+    let mut message = DynamicMessage::decode(method.input(), example).unwrap();
+    set(&mut message, reached, id);
+    let bytes = prost_reflect::prost::Message::encode_to_vec(&message);
+    let answer = raw::call(channel, &descriptor::path(method), raw::request(bytes, token)).await;
+    answer.map(|_| ()).map_err(|status| Refusal::of(&status))
+}
+
+fn set(message: &mut DynamicMessage, reached: &Reached, id: i64) {
+    let (last, above) = reached.path.split_last().unwrap();
+    let mut place = message;
+    for field in above {
+        let Value::Message(inner) = place.get_field_mut(field) else { panic!("{} is no message", field.full_name()) };
+        place = inner;
+    }
+    assert_eq!(place.descriptor(), *last.parent_message());
+    place.set_field(last, Value::I64(id));
+}
