@@ -110,17 +110,26 @@ impl Passwords {
 fn work(jobs: &Mutex<Receiver<Job>>, hashed: &Counter) {
     yield_to_everything_else();
     while let Some(job) = next(jobs) {
-        // Whoever waited may have gone meanwhile; then nobody is to be told.
-        match job {
-            Job::Hash(password, sender) if !sender.is_closed() => {
-                _ = sender.send(hash(&password));
+        job.run(hashed);
+    }
+}
+
+impl Job {
+    /// Whoever waited may have gone meanwhile; then nothing is computed for nobody.
+    fn run(self, hashed: &Counter) {
+        match self {
+            Self::Hash(password, sender) if !sender.is_closed() => {
+                let hash = hash(&password);
+                hashed.inc();
+                _ = sender.send(hash);
             }
-            Job::Verify(password, stored, sender) if !sender.is_closed() => {
-                _ = sender.send(verify(&password, stored.as_deref()));
+            Self::Verify(password, stored, sender) if !sender.is_closed() => {
+                let matches = verify(&password, stored.as_deref());
+                hashed.inc();
+                _ = sender.send(matches);
             }
-            Job::Hash(..) | Job::Verify(..) => continue,
+            Self::Hash(..) | Self::Verify(..) => {}
         }
-        hashed.inc();
     }
 }
 

@@ -63,7 +63,32 @@ fn at_most(text: &str, max: usize) -> Result<(), Flaw> {
 
 /// Text as it is compared in searches and orders: lower case, no accents.
 pub fn fold(text: &str) -> String {
-    text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).collect()
+    let lower = text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase);
+    let mut folded = String::with_capacity(text.len());
+    for letter in lower {
+        match plain(letter) {
+            Some(plain) => folded.push_str(plain),
+            None => folded.push(letter),
+        }
+    }
+    folded
+}
+
+/// Letters that Unicode does not take apart and people type without their strokes all the same.
+fn plain(letter: char) -> Option<&'static str> {
+    Some(match letter {
+        'ł' => "l",
+        'ø' => "o",
+        'đ' | 'ð' => "d",
+        'ħ' => "h",
+        'ŧ' => "t",
+        'ı' => "i",
+        'ß' => "ss",
+        'æ' => "ae",
+        'œ' => "oe",
+        'þ' => "th",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -94,5 +119,7 @@ mod tests {
     #[test]
     fn folding_strips_case_and_accents() {
         assert_eq!(fold("Ångström ÉÈ ﬁ"), "angstrom ee fi");
+        assert_eq!(fold("Łódź Søren Weiß Ægir Đoković"), "lodz soren weiss aegir dokovic");
+        assert_eq!(fold("Ωμέγα 北京"), "ωμεγα 北京");
     }
 }

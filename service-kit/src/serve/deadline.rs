@@ -38,14 +38,13 @@ use crate::{
 const PIECE_BYTES: usize = 64 << 10;
 
 /// What the layer goes by.
-#[derive(Clone)]
 pub struct Limits {
     pub longest: Duration,
     pub stopping: CancellationToken,
 }
 
 /// Ends calls that take too long.
-pub async fn limit(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+pub async fn limit(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
     let allowed = asked_for(request.headers()).map_or(limits.longest, |asked| asked.min(limits.longest));
     let due = Instant::now() + allowed;
     let context = context::current();
@@ -58,7 +57,7 @@ pub async fn limit(State(limits): State<Limits>, request: Request, next: Next) -
     }
     response.map(|body| {
         if streaming {
-            Body::new(Stream::new(body, limits.stopping))
+            Body::new(Stream::new(body, limits.stopping.clone()))
         } else {
             Body::new(Answer::new(body, due, context))
         }

@@ -19,7 +19,6 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Counts the calls in flight.
-#[derive(Clone)]
 pub struct Gauge {
     permits: Arc<Semaphore>,
     metrics: Metrics,
@@ -37,11 +36,11 @@ impl Gauge {
 ///
 /// A unary call counts until its answer is read. A stream counts until it is open: one that
 /// waits for news costs nothing, and would keep others out.
-pub async fn shed(State(gauge): State<Gauge>, request: Request, next: Next) -> Response {
+pub async fn shed(State(gauge): State<Arc<Gauge>>, request: Request, next: Next) -> Response {
     if request.uri().path().starts_with("/grpc.health.v1.Health/") {
         return next.run(request).await;
     }
-    let Ok(permit) = gauge.permits.try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&gauge.permits).try_acquire_owned() else {
         gauge.metrics.count_shed();
         return refuse(Error::Overloaded { retry: RETRY });
     };

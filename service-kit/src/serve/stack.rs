@@ -57,9 +57,9 @@ pub fn build(routes: Routes, parts: Parts, settings: &ServerSettings) -> Stack {
         // handler said; inside grpc-web, where a status can still be read.
         .layer(middleware::from_fn(outcome::judge))
         // Outside of the shed, so that time spent anywhere further in counts.
-        .layer(middleware::from_fn_with_state(deadline, deadline::limit))
+        .layer(middleware::from_fn_with_state(Arc::new(deadline), deadline::limit))
         // Outside of auth, which may ask another server: a flood must not get that far.
-        .layer(middleware::from_fn_with_state(shed, shed::shed))
+        .layer(middleware::from_fn_with_state(Arc::new(shed), shed::shed))
         // Innermost, so that nothing lies between it and the handlers: whoever gets past it
         // was let in, and only then is a message decoded.
         .layer(middleware::from_fn_with_state(Arc::new(parts.gate), auth::admit));

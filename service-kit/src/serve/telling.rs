@@ -7,6 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::UNIX_EPOCH,
 };
 
 use axum::{
@@ -18,7 +19,6 @@ use axum::{
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::Code;
-use uuid::Uuid;
 
 use super::{ending::Ending, is_rpc, methods::Methods};
 use crate::telemetry::{
@@ -119,7 +119,15 @@ fn request_id(headers: &HeaderMap) -> String {
         (1..=MAX_REQUEST_ID_CHARS).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
     };
-    sent.filter(well_formed).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+    sent.filter(well_formed).map_or_else(new_request_id, str::to_owned)
+}
+
+/// A UUID of version 7, whose random part is not fetched from the system for each call, as
+/// `Uuid::now_v7` would.
+fn new_request_id() -> String {
+    let since_epoch = UNIX_EPOCH.elapsed().unwrap_or_default();
+    let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+    uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid().to_string()
 }
 
 /// A body that is part of its request: what a stream logs while it is read has the id too.
@@ -151,6 +159,8 @@ impl HttpBody for Inside {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn id_for(sent: &'static [u8]) -> String {

@@ -164,7 +164,8 @@ pub async fn break_every_rule(owner: &mut PgConnection, schema: &str) {
          CREATE POLICY open ON {schema}.bare USING (true);
          GRANT TRUNCATE ON {schema}.bare TO {schema}_app;
          GRANT INSERT ON {schema}.bare TO {schema}_lookup;
-         ALTER TABLE {schema}.bare FORCE ROW LEVEL SECURITY;"
+         ALTER TABLE {schema}.bare FORCE ROW LEVEL SECURITY;
+         ALTER TABLE {schema}.wrong OWNER TO {schema}_app;"
     );
     owner.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(wreck))).await.unwrap();
 }

@@ -62,11 +62,11 @@ async fn said(channel: &Channel, path: &str, request: Request<Bytes>) -> (Code, 
     }
 }
 
-/// 64 MiB of nothing, which are some kilobytes under way.
+/// 16 MiB of nothing, which are some kilobytes under way.
 async fn said_to_bomb(channel: &Channel, path: &str, token: &str) -> (Code, String) {
     let mut client = tonic::client::Grpc::new(channel.clone()).send_compressed(CompressionEncoding::Gzip);
     client.ready().await.unwrap();
-    let bomb = raw::request(vec![0; 64 << 20], token);
+    let bomb = raw::request(vec![0; 16 << 20], token);
     match client.unary(bomb, path.parse().unwrap(), BytesCodec).await {
         Ok(_) => (Code::Ok, String::new()),
         Err(status) => {

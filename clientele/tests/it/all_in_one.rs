@@ -1,0 +1,97 @@
+//! `cargo run`: everything with one command.
+
+use std::path::Path;
+
+use rustix::process::Signal;
+use service_kit::testing::cluster;
+
+use crate::support::{Caller, Program, folder};
+
+/// Starts it on free ports, and finds out from what it prints whom to call.
+fn start(data: &Path, settings: &[(&str, &str)]) -> (Program, Caller) {
+    let own = [
+        ("CLIENTELE_DATA_DIR", data.to_str().unwrap()),
+        ("IDENTITY_LISTEN", "127.0.0.1:0"),
+        ("CRM_LISTEN", "127.0.0.1:0"),
+        ("IDENTITY_ADMIN_LISTEN", "off"),
+        ("CRM_ADMIN_LISTEN", "off"),
+    ];
+    let program = Program::start("clientele", &[], &[&own, settings].concat());
+    let line = program.line_with("Clientele is running");
+    let address = |service: &str| {
+        let rest = line.split(&format!("{service} on ")).nth(1).unwrap();
+        rest.split([',', ' ']).next().unwrap().trim_end_matches('.').to_owned()
+    };
+    let caller = Caller::new(&address("identity-service"), &address("crm-service"));
+    (program, caller)
+}
+
+/// The process of the private PostgreSQL, while there is one.
+fn postgres(data: &Path) -> Option<String> {
+    let pid = std::fs::read_to_string(data.join("postgres/cluster/postmaster.pid")).ok()?;
+    let pid = pid.lines().next()?.to_owned();
+    Path::new("/proc").join(&pid).exists().then_some(pid)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_start_is_enough_for_a_first_call_and_nothing_is_left_running() {
+    let folder = folder("all-in-one");
+    for signal in [Signal::TERM, Signal::INT] {
+        let data = folder.path().join(format!("{signal:?}"));
+        let (mut program, mut caller) = start(&data, &[]);
+        caller.sign_up("ana").await.unwrap();
+        caller.create("Ada", "").await.unwrap();
+        assert_eq!(caller.list().await.unwrap().len(), 1);
+        assert!(postgres(&data).is_some());
+        program.signal(signal);
+        assert!(program.ended().success());
+        assert_eq!(postgres(&data), None);
+        assert!(caller.list().await.is_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_is_there_after_an_end_of_any_kind() {
+    let folder = folder("restart");
+    let data = folder.path().join("data");
+    let (mut program, mut caller) = start(&data, &[]);
+    caller.sign_up("ana").await.unwrap();
+    caller.create("Ada", "").await.unwrap();
+    let token = caller.token;
+    program.kill();
+
+    let (mut program, mut caller) = start(&data, &[]);
+    caller.log_in("ana").await.unwrap();
+    assert_eq!(caller.token, token, "the keys were kept too");
+    assert_eq!(caller.list().await.unwrap().len(), 1);
+    program.signal(Signal::TERM);
+    assert!(program.ended().success());
+
+    let (_program, mut caller) = start(&data, &[]);
+    caller.log_in("ana").await.unwrap();
+    assert_eq!((caller.token.as_str(), caller.list().await.unwrap().len()), (token.as_str(), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn existing_servers_are_used_instead_with_one_database_or_two() {
+    let folder = folder("existing");
+    let (one, other) = (cluster::empty_database().await, cluster::empty_database().await);
+    let (one, other) = (one.url.expose(), other.url.expose());
+    let (third, fourth) = (cluster::empty_database().await, cluster::empty_database().await);
+    let combinations: [&[(&str, &str)]; 4] = [
+        &[("DATABASE_URL", one)],
+        &[("IDENTITY_DATABASE_URL", one), ("CRM_DATABASE_URL", other)],
+        &[("IDENTITY_DATABASE_URL", other), ("DATABASE_URL", third.url.expose())],
+        // The other one is private.
+        &[("CRM_DATABASE_URL", fourth.url.expose())],
+    ];
+    for (number, settings) in combinations.into_iter().enumerate() {
+        let data = folder.path().join(number.to_string());
+        let (_program, mut caller) = start(&data, settings);
+        let name = format!("ana{number}");
+        caller.sign_up(&name).await.unwrap();
+        caller.create("Ada", "").await.unwrap();
+        assert_eq!(caller.list().await.unwrap().len(), 1, "{number}");
+        assert_eq!(postgres(&data).is_some(), number == 3, "{number}");
+    }
+}

@@ -1,0 +1,186 @@
+//! Two services as two processes, and what happens when one of them, or the database, goes.
+
+use std::time::{Duration, Instant};
+
+use local_postgres::{Durability, Server, Settings, Source};
+use service_kit::{keys::Keyring, testing::{cluster, refusal::refusal}};
+use tonic::Code;
+
+use crate::support::{Caller, Program, folder, run};
+
+const SECRET: &str = "a secret among services";
+
+/// The settings of both services; the ports are free ones that stay the same over a restart.
+struct Services {
+    identity: Vec<(&'static str, String)>,
+    crm: Vec<(&'static str, String)>,
+    identity_address: String,
+    crm_address: String,
+}
+
+impl Services {
+    fn on(database: &str) -> Self {
+        let (identity_address, crm_address) = (free_address(), free_address());
+        let identity = vec![
+            ("IDENTITY_DATABASE_URL", database.to_owned()),
+            ("IDENTITY_LISTEN", identity_address.clone()),
+            ("IDENTITY_ADMIN_LISTEN", "off".to_owned()),
+            ("IDENTITY_KEYS", Keyring::generate()),
+            ("IDENTITY_SERVICE_SECRETS", SECRET.to_owned()),
+        ];
+        let crm = vec![
+            ("CRM_DATABASE_URL", database.to_owned()),
+            ("CRM_LISTEN", crm_address.clone()),
+            ("CRM_ADMIN_LISTEN", "off".to_owned()),
+            ("CRM_KEYS", Keyring::generate()),
+            ("CRM_SERVICE_SECRET", SECRET.to_owned()),
+            ("CRM_IDENTITY_URL", format!("http://{identity_address}")),
+        ];
+        let services = Self { identity, crm, identity_address, crm_address };
+        run("identity-service", &["migrate"], &settings(&services.identity));
+        run("crm-service", &["migrate"], &settings(&services.crm));
+        services
+    }
+
+    fn start_identity(&self) -> Program {
+        start("identity-service", &self.identity)
+    }
+
+    fn start_crm(&self) -> Program {
+        start("crm-service", &self.crm)
+    }
+
+    fn caller(&self) -> Caller {
+        Caller::new(&self.identity_address, &self.crm_address)
+    }
+}
+
+fn settings<'a>(of: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+    of.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+fn start(name: &str, of: &[(&'static str, String)]) -> Program {
+    let program = Program::start(name, &["serve"], &settings(of));
+    program.line_with("ready to serve");
+    program
+}
+
+/// Bound and let go again, from below the range out of which connections take theirs.
+fn free_address() -> String {
+    let start = 20_000 + (std::process::id() % 10_000) as u16;
+    (start..32_000)
+        .chain(20_000..start)
+        .map(|port| format!("127.0.0.1:{port}"))
+        .find(|address| std::net::TcpListener::bind(address).is_ok() && taken_once(address))
+        .unwrap()
+}
+
+/// No two tests of this program get the same one.
+fn taken_once(address: &str) -> bool {
+    static TAKEN: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+    let mut taken = TAKEN.lock().unwrap();
+    let fresh = !taken.iter().any(|other| other == address);
+    taken.push(address.to_owned());
+    fresh
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crm_killed_while_it_writes_loses_nothing_and_doubles_nothing() {
+    let database = cluster::empty_database().await;
+    let services = Services::on(database.url.expose());
+    let _identity = services.start_identity();
+    let mut crm = services.start_crm();
+    let mut caller = services.caller();
+    caller.sign_up("ana").await.unwrap();
+
+    // 500 calls by ten callers, each with a request_id, each sent again until it is answered.
+    let writers = (0..10).map(|writer| {
+        let caller = caller.clone();
+        tokio::spawn(async move {
+            let mut acknowledged = Vec::new();
+            for number in 0..50 {
+                acknowledged.push(create_until_answered(&caller, &format!("{writer}-{number}")).await);
+            }
+            acknowledged
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        crm.kill();
+        crm = services.start_crm();
+    }
+    let mut acknowledged = Vec::new();
+    for writer in writers {
+        acknowledged.extend(writer.await.unwrap());
+    }
+    let mut found: Vec<(i64, String)> =
+        caller.list().await.unwrap().into_iter().map(|client| (client.id, client.first_name)).collect();
+    acknowledged.sort();
+    found.sort();
+    assert_eq!(found.len(), 500, "each once");
+    assert_eq!(found, acknowledged, "under the id that was acknowledged");
+}
+
+async fn create_until_answered(caller: &Caller, name: &str) -> (i64, String) {
+    let request_id = uuid::Uuid::new_v4().to_string();
+    let patience = Instant::now() + Duration::from_secs(60);
+    loop {
+        match caller.create(name, &request_id).await {
+            Ok(id) => return (id, name.to_owned()),
+            Err(status) => assert!(Instant::now() < patience, "never answered: {status}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_identity_is_away_crm_refuses_and_afterwards_goes_on() {
+    let database = cluster::empty_database().await;
+    let services = Services::on(database.url.expose());
+    let mut identity = services.start_identity();
+    let _crm = services.start_crm();
+    let mut caller = services.caller();
+    caller.sign_up("ana").await.unwrap();
+    caller.create("Ada", "").await.unwrap();
+    identity.kill();
+    let refused = refusal(caller.list().await);
+    assert_eq!(refused.said(), (Code::Unavailable, "IDENTITY_UNAVAILABLE"));
+    assert_eq!(refused.retry_after.as_deref(), Some("1"));
+    let _identity = services.start_identity();
+    assert_eq!(caller.list_after_recovery().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_postgres_is_away_both_refuse_and_afterwards_go_on() {
+    let folder = folder("outage");
+    let postgres = || {
+        Server::start(Settings {
+            folder: folder.path().join("postgres"),
+            source: std::env::var("CLIENTELE_POSTGRES").unwrap_or_default().parse().unwrap_or(Source::Search),
+            durability: Durability::Throwaway,
+            max_connections: 50,
+            binaries: local_postgres::default_data_folder().join("postgresql"),
+        })
+    };
+    let server = postgres().await.unwrap();
+    let services = Services::on(&server.url("postgres"));
+    let _identity = services.start_identity();
+    let _crm = services.start_crm();
+    let mut caller = services.caller();
+    caller.sign_up("ana").await.unwrap();
+    caller.create("Ada", "").await.unwrap();
+
+    server.stop().await.unwrap();
+    // Whether crm or identity noticed first: neither lets anybody in, both say when to retry.
+    let refused = refusal(caller.list().await);
+    assert_eq!(refused.code, Code::Unavailable);
+    assert_eq!(refused.retry_after.as_deref(), Some("1"));
+    let refused = refusal(caller.clone().log_in("ana").await);
+    assert_eq!(refused.said(), (Code::Unavailable, "DATABASE_UNAVAILABLE"));
+
+    let _server = postgres().await.unwrap();
+    assert_eq!(caller.list_after_recovery().await.len(), 1);
+    caller.log_in("ana").await.unwrap();
+    caller.create("Bob", "").await.unwrap();
+}

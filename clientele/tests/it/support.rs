@@ -1,0 +1,217 @@
+//! Programs, started and ended; and somebody who calls them.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, OnceLock, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use proto::{
+    crm::v1::{self as pb, client_service_client::ClientServiceClient},
+    identity::v1::{self as id, auth_service_client::AuthServiceClient},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use tonic::{Request, Status, transport::Channel};
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A program that runs, and all that it has printed so far.
+pub struct Program {
+    child: Child,
+    lines: Mutex<mpsc::Receiver<String>>,
+    printed: Mutex<String>,
+}
+
+impl Program {
+    /// Starts one of the three with these settings and no others.
+    pub fn start(name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let mut child = command(name, arguments, settings)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = mpsc::channel();
+        for stream in [read(child.stdout.take()), read(child.stderr.take())] {
+            let sender = sender.clone();
+            thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    if sender.send(line).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Self { child, lines: Mutex::new(lines), printed: Mutex::new(String::new()) }
+    }
+
+    /// Waits for a line that contains a text, and returns it.
+    pub fn line_with(&self, text: &str) -> String {
+        let patience = Instant::now() + PATIENCE;
+        let lines = self.lines.lock().unwrap();
+        let mut printed = self.printed.lock().unwrap();
+        while let Ok(line) = lines.recv_timeout(patience.saturating_duration_since(Instant::now())) {
+            printed.push_str(&line);
+            printed.push('\n');
+            if line.contains(text) {
+                return line;
+            }
+        }
+        panic!("no line with {text:?} in what was printed:\n{printed}");
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self) -> ExitStatus {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < patience, "it did not end");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it as if the machine had lost it.
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.ended();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.signal(Signal::TERM);
+            self.ended();
+        }
+    }
+}
+
+/// Runs a program that must refuse to start, and returns what it says.
+pub fn refusal_to_start(name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> String {
+    let output = command(name, arguments, settings).output().unwrap();
+    assert!(!output.status.success(), "{name} started");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// Runs a program to its good end.
+pub fn run(name: &str, arguments: &[&str], settings: &[(&str, &str)]) {
+    let output = command(name, arguments, settings).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn command(name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(binary(name));
+    // Nothing that happens to be set in somebody's shell.
+    command.env_clear().args(arguments).envs(settings.iter().copied());
+    for inherited in ["PATH", "HOME", "CLIENTELE_POSTGRES"] {
+        if let Some(value) = std::env::var_os(inherited) {
+            command.env(inherited, value);
+        }
+    }
+    command
+}
+
+/// The programs lie side by side; the two services' are built here when only this package is.
+fn binary(name: &str) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    let own = Path::new(env!("CARGO_BIN_EXE_clientele"));
+    if name != "clientele" {
+        BUILT.get_or_init(|| {
+            let mut build = Command::new(env!("CARGO"));
+            build.args(["build", "--quiet", "-p", "identity-service", "-p", "crm-service", "--bins"]);
+            if own.components().any(|part| part.as_os_str() == "release") {
+                build.arg("--release");
+            }
+            assert!(build.status().unwrap().success());
+        });
+    }
+    own.with_file_name(name)
+}
+
+fn read(stream: Option<impl Read + Send + 'static>) -> Box<dyn Read + Send> {
+    Box::new(stream.unwrap())
+}
+
+/// A folder of this test's own, which the server's user can reach.
+pub fn folder(label: &str) -> local_postgres::ThrowawayFolder {
+    local_postgres::throwaway_folder(label).unwrap()
+}
+
+/// The two services as somebody calls them.
+#[derive(Clone)]
+pub struct Caller {
+    identity: Channel,
+    crm: Channel,
+    pub token: String,
+}
+
+impl Caller {
+    pub fn new(identity: &str, crm: &str) -> Self {
+        let channel = |address: &str| Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+        Self { identity: channel(identity), crm: channel(crm), token: String::new() }
+    }
+
+    pub async fn sign_up(&mut self, name: &str) -> Result<(), Status> {
+        let request = id::SignUpRequest {
+            account: Some(id::SignUpAccount { name: name.into(), ..Default::default() }),
+            employee: Some(id::SignUpEmployee {
+                email: format!("{name}@example.com"),
+                password: "correct horse".into(),
+                ..Default::default()
+            }),
+            request_id: String::new(),
+        };
+        self.token = AuthServiceClient::new(self.identity.clone()).sign_up(request).await?.into_inner().token;
+        Ok(())
+    }
+
+    pub async fn log_in(&mut self, name: &str) -> Result<(), Status> {
+        let request = id::LoginRequest { email: format!("{name}@example.com"), password: "correct horse".into() };
+        self.token = AuthServiceClient::new(self.identity.clone()).login(request).await?.into_inner().token;
+        Ok(())
+    }
+
+    pub async fn create(&self, name: &str, request_id: &str) -> Result<i64, Status> {
+        let client = pb::Client { first_name: name.into(), ..Default::default() };
+        let request = pb::CreateClientRequest { client: Some(client), request_id: request_id.into() };
+        let answer = self.clients().create_client(self.signed(request)).await?;
+        Ok(answer.into_inner().client.unwrap().id)
+    }
+
+    pub async fn list(&self) -> Result<Vec<pb::Client>, Status> {
+        let request = pb::ListClientsRequest { page_size: 1000, ..Default::default() };
+        Ok(self.clients().list_clients(self.signed(request)).await?.into_inner().clients)
+    }
+
+    /// Lists until it works again.
+    pub async fn list_after_recovery(&self) -> Vec<pb::Client> {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            match self.list().await {
+                Ok(clients) => return clients,
+                Err(status) => assert!(Instant::now() < patience, "it did not recover: {status}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn clients(&self) -> ClientServiceClient<Channel> {
+        ClientServiceClient::new(self.crm.clone())
+    }
+
+    fn signed<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(Duration::from_secs(10));
+        request.metadata_mut().insert("authorization", format!("Token {}", self.token).parse().unwrap());
+        request
+    }
+}
