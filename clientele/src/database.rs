@@ -19,8 +19,15 @@ const POOL_SIZE: u32 = 8;
 
 /// The database of each service, migrated; and the server, if one had to be started.
 pub async fn complete(settings: &mut Settings) -> Result<Option<Server>, StartError> {
-    let (identity, crm) = (settings.identity.database.is_none(), settings.crm.database.is_none());
-    let server = if identity || crm { Some(start(settings).await?) } else { None };
+    let (identity, crm) = (
+        settings.identity.database.is_none(),
+        settings.crm.database.is_none(),
+    );
+    let server = if identity || crm {
+        Some(start(settings).await?)
+    } else {
+        None
+    };
     if let Some(server) = &server {
         let password = keys::database_password(settings)?;
         let setup = Setup { server, password };
@@ -34,7 +41,11 @@ pub async fn complete(settings: &mut Settings) -> Result<Option<Server>, StartEr
     }
     // A database that somebody named is migrated as whoever they named.
     if !identity {
-        migrate(identity_service::database(&settings.identity)?, &identity_service::SCHEMA).await?;
+        migrate(
+            identity_service::database(&settings.identity)?,
+            &identity_service::SCHEMA,
+        )
+        .await?;
     }
     if !crm {
         migrate(crm_service::database(&settings.crm)?, &crm_service::SCHEMA).await?;
@@ -50,7 +61,9 @@ async fn start(settings: &Settings) -> Result<Server, StartError> {
         max_connections: MAX_CONNECTIONS,
         binaries: settings.folder.join("postgresql"),
     });
-    server.await.map_err(|error| StartError::new(error.to_string()))
+    server
+        .await
+        .map_err(|error| StartError::new(error.to_string()))
 }
 
 struct Setup<'a> {
@@ -61,11 +74,12 @@ struct Setup<'a> {
 impl Setup<'_> {
     async fn create_database(&self) -> Result<(), StartError> {
         let mut connection = self.connect("postgres").await?;
-        let there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)")
-            .bind(DATABASE)
-            .fetch_one(&mut connection)
-            .await
-            .map_err(flaw)?;
+        let there: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)")
+                .bind(DATABASE)
+                .fetch_one(&mut connection)
+                .await
+                .map_err(flaw)?;
         if !there {
             run(&mut connection, format!("CREATE DATABASE {DATABASE}")).await?;
         }
@@ -99,17 +113,26 @@ impl Setup<'_> {
     }
 
     async fn connect(&self, database: &str) -> Result<PgConnection, StartError> {
-        PgConnection::connect(&self.server.url(database)).await.map_err(flaw)
+        PgConnection::connect(&self.server.url(database))
+            .await
+            .map_err(flaw)
     }
 }
 
 async fn run(connection: &mut PgConnection, statement: String) -> Result<(), StartError> {
-    connection.execute(sqlx::raw_sql(AssertSqlSafe(statement))).await.map_err(flaw)?;
+    connection
+        .execute(sqlx::raw_sql(AssertSqlSafe(statement)))
+        .await
+        .map_err(flaw)?;
     Ok(())
 }
 
 fn settings(url: &str) -> DatabaseSettings {
-    DatabaseSettings { url: Secret::new(url), pool_size: POOL_SIZE, role_prefix: String::new() }
+    DatabaseSettings {
+        url: Secret::new(url),
+        pool_size: POOL_SIZE,
+        role_prefix: String::new(),
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it goes into map_err")]

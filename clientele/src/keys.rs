@@ -25,7 +25,8 @@ pub fn complete(settings: &mut Settings, identity: SocketAddr) -> Result<(), Sta
     if settings.crm.keys.is_none() {
         settings.crm.keys = Some(kept(&folder.join("crm-keys"), Keyring::generate)?);
     }
-    if settings.identity.service_secrets.is_none() && settings.crm.identity.service_secret.is_none() {
+    if settings.identity.service_secrets.is_none() && settings.crm.identity.service_secret.is_none()
+    {
         let secret = kept(&folder.join("service-secret"), fresh_secret)?;
         settings.identity.service_secrets = Some(secret.clone());
         settings.crm.identity.service_secret = Some(secret);
@@ -38,7 +39,10 @@ pub fn complete(settings: &mut Settings, identity: SocketAddr) -> Result<(), Sta
 
 /// A password for a role of the private PostgreSQL.
 pub fn database_password(settings: &Settings) -> Result<Secret, StartError> {
-    kept(&private_folder(&settings.folder)?.join("database-password"), fresh_secret)
+    kept(
+        &private_folder(&settings.folder)?.join("database-password"),
+        fresh_secret,
+    )
 }
 
 fn fresh_secret() -> String {
@@ -47,8 +51,7 @@ fn fresh_secret() -> String {
 
 fn private_folder(data: &Path) -> Result<PathBuf, StartError> {
     let folder = data.join("keys");
-    fs::create_dir_all(&folder)
-        .map_err(|error| unwritable(data, &error))?;
+    fs::create_dir_all(&folder).map_err(|error| unwritable(data, &error))?;
     restrict(&folder, 0o700).map_err(|error| unwritable(data, &error))?;
     Ok(folder)
 }

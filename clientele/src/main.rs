@@ -41,7 +41,10 @@ async fn run() -> Result<(), StartError> {
     };
     let served = serve_both(&settings, identity, crm, stop).await;
     if let Some(postgres) = started {
-        postgres.stop().await.map_err(|error| StartError::new(error.to_string()))?;
+        postgres
+            .stop()
+            .await
+            .map_err(|error| StartError::new(error.to_string()))?;
     }
     served
 }
@@ -55,7 +58,8 @@ async fn serve_both(
 ) -> Result<(), StartError> {
     let identity_telemetry = telemetry::init(&settings.identity_telemetry)?;
     let crm_telemetry = telemetry::init(&settings.crm_telemetry)?;
-    let identity_app = identity_service::app(&settings.identity, identity_telemetry.spans()).await?;
+    let identity_app =
+        identity_service::app(&settings.identity, identity_telemetry.spans()).await?;
     let crm_app = crm_service::app(&settings.crm, crm_telemetry.spans()).await?;
     println!("{}", welcome::text(identity.address(), crm.address()));
 
@@ -66,8 +70,12 @@ async fn serve_both(
         crm_stopped.cancel();
         served
     };
-    let identity_serving =
-        serve::serve(identity_app, identity, &settings.identity.server, crm_stopped.clone());
+    let identity_serving = serve::serve(
+        identity_app,
+        identity,
+        &settings.identity.server,
+        crm_stopped.clone(),
+    );
     let (identity_served, crm_served) = tokio::join!(identity_serving, crm_serving);
     identity_telemetry.flush().await;
     crm_telemetry.flush().await;

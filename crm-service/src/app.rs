@@ -22,9 +22,7 @@ use crate::{POLICY, SCHEMA, Settings, authenticator::AskIdentity, clients::rpc::
 /// As metrics and traces know it.
 pub const NAME: &str = "crm-service";
 
-const SERVICES: &[&str] = &[
-    client_service_server::SERVICE_NAME,
-];
+const SERVICES: &[&str] = &[client_service_server::SERVICE_NAME];
 
 /// Puts the service together: connected, but not listening yet.
 pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, StartError> {
@@ -34,7 +32,11 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let repeats = Repeats::new(keys.clone());
     let metrics = Metrics::new(NAME);
 
-    let clients = Clients { db: db.clone(), keys, repeats };
+    let clients = Clients {
+        db: db.clone(),
+        keys,
+        repeats,
+    };
     let server = &settings.server;
     let routes = Routes::new(limited!(ClientServiceServer::new(clients), server));
 
@@ -59,6 +61,8 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
 /// The database, which nothing works without.
 pub fn database(settings: &Settings) -> Result<&DatabaseSettings, StartError> {
     settings.database.as_ref().ok_or_else(|| {
-        StartError::new("No database is named: set CRM_DATABASE_URL, DATABASE_URL or the DB_ settings.")
+        StartError::new(
+            "No database is named: set CRM_DATABASE_URL, DATABASE_URL or the DB_ settings.",
+        )
     })
 }

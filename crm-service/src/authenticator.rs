@@ -45,17 +45,24 @@ impl AskIdentity {
             StartError::new("CRM_SERVICE_SECRET must consist of plain ASCII characters.")
         })?;
         secret.set_sensitive(true);
-        Ok(Self { client: TokenServiceClient::new(endpoint(settings)?.connect_lazy()), secret })
+        Ok(Self {
+            client: TokenServiceClient::new(endpoint(settings)?.connect_lazy()),
+            secret,
+        })
     }
 
     async fn ask(&self, credential: &Credential) -> Result<Outcome, Error> {
         let credential = credential.expose().to_owned();
         let mut request = Request::new(pb::ValidateTokenRequest { credential });
-        request.metadata_mut().insert(SERVICE_HEADER, self.secret.clone());
+        request
+            .metadata_mut()
+            .insert(SERVICE_HEADER, self.secret.clone());
         context::carry(request.metadata_mut());
         let answer = self.client.clone().validate_token(request).await;
         let answer = answer.map_err(|status| silent(&status))?.into_inner();
-        answer.outcome.ok_or_else(|| Error::internal("identity-service answered neither yes nor no"))
+        answer
+            .outcome
+            .ok_or_else(|| Error::internal("identity-service answered neither yes nor no"))
     }
 }
 
@@ -73,27 +80,41 @@ impl Authenticator for AskIdentity {
 /// service itself is for the log, and never `Invalid token.` for the caller.
 fn silent(status: &Status) -> Error {
     tracing::warn!(code = ?status.code(), message = status.message(), "identity-service gives no answer");
-    Error::Unavailable { reason: Reason::IdentityUnavailable, retry: RETRY }
+    Error::Unavailable {
+        reason: Reason::IdentityUnavailable,
+        retry: RETRY,
+    }
 }
 
 fn facts(identity: &pb::Identity) -> Result<Facts, Error> {
-    let Some(actor::Kind::EmployeeId(employee_id)) = identity.actor.as_ref().and_then(|actor| actor.kind) else {
-        return Err(Error::internal("identity-service named an actor of no known kind"));
+    let Some(actor::Kind::EmployeeId(employee_id)) =
+        identity.actor.as_ref().and_then(|actor| actor.kind)
+    else {
+        return Err(Error::internal(
+            "identity-service named an actor of no known kind",
+        ));
     };
     Ok(Facts {
         account_id: identity.account_id,
         actor: Actor::Employee(employee_id),
         role: Role::try_from(identity.role).unwrap_or_default(),
         // A permission that this version does not know is one it never asks for.
-        permissions: identity.permissions.iter().filter_map(|p| Permission::try_from(*p).ok()).collect(),
-        default_currency: Currency::parse(&identity.default_currency)
-            .map_err(|flaw| Error::internal(format!("identity-service: default_currency {flaw}")))?,
+        permissions: identity
+            .permissions
+            .iter()
+            .filter_map(|p| Permission::try_from(*p).ok())
+            .collect(),
+        default_currency: Currency::parse(&identity.default_currency).map_err(|flaw| {
+            Error::internal(format!("identity-service: default_currency {flaw}"))
+        })?,
     })
 }
 
 fn endpoint(settings: &IdentitySettings) -> Result<Endpoint, StartError> {
     let unusable = |error: &dyn std::fmt::Display| {
-        StartError::new(format!("CRM_IDENTITY_URL cannot be used ({error}): write it as https://identity.internal:50051."))
+        StartError::new(format!(
+            "CRM_IDENTITY_URL cannot be used ({error}): write it as https://identity.internal:50051."
+        ))
     };
     let endpoint = Endpoint::from_shared(settings.url.clone())
         .map_err(|error| unusable(&error))?
@@ -109,7 +130,10 @@ fn endpoint(settings: &IdentitySettings) -> Result<Endpoint, StartError> {
     let mut tls = ClientTlsConfig::new().with_webpki_roots();
     if let Some(file) = &settings.ca_file {
         let pem = fs::read(file).map_err(|error| {
-            StartError::new(format!("CRM_IDENTITY_CA_FILE {} cannot be read: {error}.", file.display()))
+            StartError::new(format!(
+                "CRM_IDENTITY_CA_FILE {} cannot be read: {error}.",
+                file.display()
+            ))
         })?;
         tls = tls.ca_certificate(Certificate::from_pem(pem));
     }

@@ -30,7 +30,12 @@ pub struct IdentitySettings {
 impl Settings {
     pub fn read(reader: &mut Reader<'_>) -> Self {
         Self {
-            server: ServerSettings::read(reader, "CRM", SocketAddr::from(([127, 0, 0, 1], 50052)), SocketAddr::from(([127, 0, 0, 1], 50062))),
+            server: ServerSettings::read(
+                reader,
+                "CRM",
+                SocketAddr::from(([127, 0, 0, 1], 50052)),
+                SocketAddr::from(([127, 0, 0, 1], 50062)),
+            ),
             database: DatabaseSettings::read(reader, "CRM"),
             keys: reader.secret("CRM_KEYS"),
             identity: IdentitySettings::read(reader),

@@ -20,7 +20,12 @@ pub struct Settings {
 impl Settings {
     pub fn read(reader: &mut Reader<'_>) -> Self {
         Self {
-            server: ServerSettings::read(reader, "IDENTITY", SocketAddr::from(([127, 0, 0, 1], 50051)), SocketAddr::from(([127, 0, 0, 1], 50061))),
+            server: ServerSettings::read(
+                reader,
+                "IDENTITY",
+                SocketAddr::from(([127, 0, 0, 1], 50051)),
+                SocketAddr::from(([127, 0, 0, 1], 50061)),
+            ),
             database: DatabaseSettings::read(reader, "IDENTITY"),
             keys: reader.secret("IDENTITY_KEYS"),
             service_secrets: reader.secret("IDENTITY_SERVICE_SECRETS"),

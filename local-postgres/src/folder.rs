@@ -60,7 +60,12 @@ impl DataFolder {
     }
 
     pub fn cluster(&self) -> PathBuf {
-        self.0.join("cluster")
+        Self::cluster_in(&self.0)
+    }
+
+    /// Where the cluster is in a data folder that may not be one yet.
+    pub fn cluster_in(folder: &Path) -> PathBuf {
+        folder.join("cluster")
     }
 
     /// Where a cluster is made before it gets its name.
@@ -81,10 +86,7 @@ impl DataFolder {
 /// may be somebody's home, and to open that is not ours to decide.
 fn make(folder: &Path, user: &User) -> io::Result<()> {
     if let Some(parent) = folder.parent() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(parent)?;
+        make_public(parent)?;
     }
     match user.make_passable_folder(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -95,4 +97,14 @@ fn make(folder: &Path, user: &User) -> io::Result<()> {
         }
         outcome => outcome,
     }
+}
+
+/// Makes a folder that everybody may read, and its parents.
+pub(crate) fn make_public(folder: &Path) -> io::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o755).create(folder);
+    made.map_err(|error| match error.kind() {
+        // “File exists” would be true of a parent but tell nobody what is wrong with it.
+        io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+        _ => error,
+    })
 }

@@ -1,7 +1,7 @@
-//! What did an earlier run leave behind?
+//! What did a server leave behind that did not end in order?
 //!
-//! All of this happens under the folder's lock, so that whatever still runs here is an orphan:
-//! its program was killed, or it was itself and its children were not.
+//! All of this happens under the folder's lock and without a server of our own, so that whatever
+//! still runs here is an orphan: its program was killed, or it was itself but not its children.
 
 use std::fs;
 use std::io;
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Error;
+#[cfg(target_os = "linux")]
+use crate::cluster::cluster_name;
 use crate::folder::DataFolder;
 use crate::user::User;
 
@@ -41,11 +43,7 @@ pub(crate) fn clear(folder: &DataFolder, user: &User) -> Result<(), Error> {
             });
         }
         for (worker, signal) in sentence(&workers) {
-            tracing::debug!(
-                ?worker,
-                ?signal,
-                "ending a PostgreSQL that an earlier run left behind"
-            );
+            tracing::debug!(?worker, ?signal, "ending a PostgreSQL that was left behind");
             // It may be gone by now, which is what we want.
             let _ = kill_process(worker.pid, signal);
         }
@@ -79,23 +77,26 @@ pub(crate) fn remove(file: &Path) -> io::Result<()> {
 
 /// The processes of the server's user that are called `postgres` and work in this cluster.
 ///
-/// The postmaster is known by its command line, which everybody may read. Its children have
-/// changed theirs; they are known by their working folder if we may see it. A zombie has neither.
+/// They are known by their command lines, which are the one thing that may be read of another
+/// user's processes everywhere, root in a container included. A zombie has none.
 #[cfg(target_os = "linux")]
 pub(crate) fn workers(cluster: &Path, user: &User) -> Vec<Worker> {
     use std::os::unix::fs::MetadataExt;
 
+    let Ok(name) = cluster_name(cluster) else {
+        return Vec::new();
+    };
     let worker = |process: fs::DirEntry| {
         let pid = Pid::from_raw(process.file_name().to_str()?.parse().ok()?)?;
-        let folder = process.path();
-        if process.metadata().ok()?.uid() != user.uid()
-            || fs::read_to_string(folder.join("comm")).ok()?.trim_end() != "postgres"
-        {
+        let of_user = process.metadata().ok()?.uid() == user.uid();
+        let called = fs::read_to_string(process.path().join("comm")).ok()?;
+        if !of_user || called.trim_end() != "postgres" {
             return None;
         }
-        let is_postmaster = serves(&fs::read(folder.join("cmdline")).ok()?, cluster);
-        let is_child = || fs::read_link(folder.join("cwd")).is_ok_and(|cwd| cwd == cluster);
-        (is_postmaster || is_child()).then_some(Worker { pid, is_postmaster })
+        let command_line = fs::read(process.path().join("cmdline")).ok()?;
+        let is_postmaster = is_postmaster(&command_line, cluster);
+        let works_here = is_postmaster || is_child(&command_line, &name);
+        works_here.then_some(Worker { pid, is_postmaster })
     };
     fs::read_dir("/proc")
         .into_iter()
@@ -104,13 +105,18 @@ pub(crate) fn workers(cluster: &Path, user: &User) -> Vec<Worker> {
         .collect()
 }
 
-/// Whether a command line is that of the postmaster of this cluster.
+/// Whether a command line is the one with which we start the server of this cluster.
 #[cfg(target_os = "linux")]
-fn serves(command_line: &[u8], cluster: &Path) -> bool {
+fn is_postmaster(command_line: &[u8], cluster: &Path) -> bool {
+    let folder = [b"-D".as_slice(), cluster.as_os_str().as_encoded_bytes()];
     let arguments: Vec<&[u8]> = command_line.split(|byte| *byte == 0).collect();
-    arguments
-        .windows(2)
-        .any(|pair| pair == [b"-D".as_slice(), cluster.as_os_str().as_encoded_bytes()])
+    arguments.windows(2).any(|pair| pair == folder)
+}
+
+/// Whether a command line is what a child of the server has made of it.
+#[cfg(target_os = "linux")]
+fn is_child(command_line: &[u8], cluster_name: &str) -> bool {
+    command_line.starts_with(format!("postgres: {cluster_name}: ").as_bytes())
 }
 
 /// The postmaster that its own file names, if it still answers at its socket.
@@ -150,14 +156,17 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_postmaster_is_known_by_the_folder_it_serves() {
-        let command_line = b"/usr/bin/postgres\0-D\0/data/cluster\0-c\0port=5432\0";
-        assert!(serves(command_line, Path::new("/data/cluster")));
-        assert!(!serves(command_line, Path::new("/data/cluster2")));
-        assert!(!serves(
-            b"postgres: clientele: checkpointer",
-            Path::new("/data/cluster")
-        ));
-        assert!(!serves(b"", Path::new("/data/cluster")));
+    fn a_worker_is_known_by_its_command_line() {
+        let cluster = Path::new("/data/cluster");
+        let started = b"/usr/bin/postgres\0-D\0/data/cluster\0-c\0port=5432\0";
+        assert!(is_postmaster(started, cluster));
+        assert!(!is_postmaster(started, Path::new("/data/cluster2")));
+        assert!(!is_postmaster(b"", cluster));
+
+        let child = b"postgres: clientele-1-2: checkpointer ";
+        assert!(is_child(child, "clientele-1-2"));
+        assert!(!is_child(child, "clientele-1"));
+        assert!(!is_child(started, "clientele-1-2"));
+        assert!(!is_postmaster(child, cluster));
     }
 }

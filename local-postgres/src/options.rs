@@ -9,10 +9,15 @@ use crate::{Durability, Settings};
 pub(crate) const PORT: u16 = 5432;
 
 /// What is passed on the command line, where it wins over the files of the cluster.
-pub(crate) fn options(settings: &Settings, socket_folder: &Path) -> Vec<OsString> {
+pub(crate) fn options(
+    settings: &Settings,
+    cluster_name: &str,
+    socket_folder: &Path,
+) -> Vec<OsString> {
     let max_connections = settings.max_connections.to_string();
     let port = PORT.to_string();
     let mut options = vec![
+        ("cluster_name", cluster_name),
         ("listen_addresses", ""),
         ("port", &port),
         ("max_connections", &max_connections),

@@ -11,6 +11,9 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
 };
 
+/// How long a server may take to abandon its children; it kills them after 5 seconds.
+const QUIT_LIMIT: Duration = Duration::from_secs(7);
+
 /// How long the kernel may take to end a process that was killed.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
@@ -87,7 +90,7 @@ impl Process {
             process = self.id(),
             "PostgreSQL is slow to stop and will recover at its next start"
         );
-        self.signal(Signal::QUIT, KILL_LIMIT * 2) || self.signal(Signal::KILL, KILL_LIMIT)
+        self.signal(Signal::QUIT, QUIT_LIMIT) || self.signal(Signal::KILL, KILL_LIMIT)
     }
 
     /// Sends a signal and waits; true once the process has ended.

@@ -36,6 +36,8 @@ pub struct Server {
     socket: SocketFolder,
     password: String,
     binaries: Binaries,
+    folder: DataFolder,
+    user: User,
     /// Given back last, when the server is gone.
     _lock: FolderLock,
 }
@@ -75,19 +77,11 @@ impl Server {
     }
 
     /// The number in the socket's name. There is no TCP port.
-    #[expect(
-        clippy::unused_self,
-        reason = "that it is the same for all is not the caller's business"
-    )]
     pub fn port(&self) -> u16 {
         PORT
     }
 
     /// The superuser.
-    #[expect(
-        clippy::unused_self,
-        reason = "that it is the same for all is not the caller's business"
-    )]
     pub fn user(&self) -> &str {
         cluster::SUPERUSER
     }
@@ -109,29 +103,31 @@ impl Server {
 
     /// Shuts down in order: transactions are rolled back, a checkpoint is written.
     pub async fn stop(self) -> Result<(), Error> {
-        blocking(move || {
-            if self.process.end(STOP_LIMIT) {
-                Ok(())
-            } else {
-                Err(Error::NotStopped {
-                    process: self.process.id(),
-                })
-            }
-        })
-        .await
+        blocking(move || self.end(STOP_LIMIT)).await
+    }
+
+    fn end(&self, limit: Duration) -> Result<(), Error> {
+        if !self.process.end(limit) {
+            let process = self.process.id();
+            return Err(Error::NotStopped { process });
+        }
+        // A server that was killed could not take its children along.
+        leftovers::clear(&self.folder, &self.user)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // There is nobody to tell, and after `stop` there is nothing to do.
-        let _ended = self.process.end(DROP_LIMIT);
+        // After `stop` there is nothing to do, and nobody waits for the answer.
+        if let Err(error) = self.end(DROP_LIMIT) {
+            tracing::warn!(%error, "PostgreSQL was left running");
+        }
     }
 }
 
 impl Prepared {
     fn new(folder: &Path) -> Result<Self, Error> {
-        let user = User::of_server()?;
+        let user = User::of_folder(folder)?;
         let folder = DataFolder::prepare(folder, &user)?;
         let lock = FolderLock::take(&folder)?;
         let major = cluster::major(&folder)?;
@@ -181,6 +177,8 @@ impl Prepared {
             socket,
             password,
             binaries,
+            folder: self.folder,
+            user: self.user,
             _lock: self.lock,
         })
     }
@@ -193,13 +191,13 @@ impl Prepared {
         socket: &Path,
     ) -> Result<Process, Error> {
         let mut log = Log::open(self.folder.log()).map_err(Error::folder(self.folder.path()))?;
+        let cluster = self.folder.cluster();
+        let name = cluster::cluster_name(&cluster).map_err(Error::folder(&cluster))?;
+        let options = options(settings, &name, socket);
         let deadline = Instant::now() + MEMORY_LIMIT;
         loop {
             let mut command = binaries.command("postgres", &self.user);
-            command
-                .arg("-D")
-                .arg(self.folder.cluster())
-                .args(options(settings, socket));
+            command.arg("-D").arg(&cluster).args(&options);
             log.receive(&mut command)
                 .map_err(Error::folder(self.folder.path()))?;
             let outcome = Process::spawn(command)

@@ -109,15 +109,15 @@ mod tests {
     use super::*;
     use crate::throwaway_folder;
 
-    fn data_folder(path: &Path) -> DataFolder {
-        DataFolder::prepare(path, &User::of_server().unwrap()).unwrap()
+    fn data_folder(path: &Path) -> (DataFolder, User) {
+        let user = User::of_folder(path).unwrap();
+        (DataFolder::prepare(path, &user).unwrap(), user)
     }
 
     #[test]
     fn a_short_path_holds_the_socket_itself() {
-        let user = User::of_server().unwrap();
         let folder = throwaway_folder("s").unwrap();
-        let data = data_folder(&folder.join("d"));
+        let (data, user) = data_folder(&folder.join("d"));
         let socket = SocketFolder::make(&data, &user).unwrap();
         assert_eq!(socket.path(), data.socket());
         drop(socket);
@@ -126,9 +126,8 @@ mod tests {
 
     #[test]
     fn a_long_path_holds_a_link_that_the_next_start_follows_to_clean_up() {
-        let user = User::of_server().unwrap();
         let folder = throwaway_folder("s").unwrap();
-        let data = data_folder(&folder.join("d".repeat(100)));
+        let (data, user) = data_folder(&folder.join("d".repeat(100)));
         let first = SocketFolder::make(&data, &user).unwrap();
         assert!(fits(first.path()));
         assert_eq!(fs::read_link(data.socket()).unwrap(), first.path());
@@ -145,9 +144,8 @@ mod tests {
 
     #[test]
     fn a_link_to_something_else_is_removed_and_the_target_left_alone() {
-        let user = User::of_server().unwrap();
         let folder = throwaway_folder("s").unwrap();
-        let data = data_folder(&folder.join("d"));
+        let (data, user) = data_folder(&folder.join("d"));
         let precious = folder.join("precious");
         fs::create_dir(&precious).unwrap();
         symlink(&precious, data.socket()).unwrap();

@@ -11,6 +11,7 @@ use std::process;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
+use crate::folder::DataFolder;
 use crate::user::User;
 use crate::{Error, leftovers};
 
@@ -31,12 +32,12 @@ pub struct ThrowawayFolder {
 /// Makes a fresh folder under the system's temporary one, which the server's user can reach, and
 /// removes those that dead processes of the same user have left there.
 pub fn throwaway_folder(label: &str) -> Result<ThrowawayFolder, Error> {
-    let user = User::of_server()?;
+    let user = User::of_new_folder()?;
     let parent = [env::temp_dir(), "/tmp".into()]
         .into_iter()
         .find(|parent| user.check_reach(parent).is_ok());
     let parent = parent.unwrap_or_else(env::temp_dir);
-    sweep(&parent, &user);
+    sweep(&parent);
 
     let unusable = || Error::folder(&parent);
     let number = OsRng
@@ -79,11 +80,11 @@ impl Drop for ThrowawayFolder {
     }
 }
 
-fn sweep(parent: &Path, user: &User) {
+fn sweep(parent: &Path) {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     for folder in entries
         .map(|entry| entry.path())
-        .filter(|path| is_abandoned(path, user))
+        .filter(|path| is_abandoned(path))
     {
         // Another process may sweep at the same time.
         let _ = fs::remove_dir_all(folder);
@@ -92,7 +93,7 @@ fn sweep(parent: &Path, user: &User) {
 
 /// Whether a folder is of our making and our user, and nobody lives in it any more: neither the
 /// process that made it nor a server that is still about to follow that process.
-fn is_abandoned(path: &Path, user: &User) -> bool {
+fn is_abandoned(path: &Path) -> bool {
     let named_ours = path
         .file_name()
         .is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
@@ -102,7 +103,8 @@ fn is_abandoned(path: &Path, user: &User) -> bool {
         })
         && path.join(OWNER).is_file()
         && File::open(path).is_ok_and(|folder| folder.try_lock().is_ok())
-        && leftovers::workers(&path.join("cluster"), user).is_empty()
+        && User::of_folder(path)
+            .is_ok_and(|user| leftovers::workers(&DataFolder::cluster_in(path), &user).is_empty())
 }
 
 #[cfg(test)]
@@ -112,7 +114,6 @@ mod tests {
     #[test]
     fn only_folders_of_dead_processes_are_swept() {
         let parent = throwaway_folder("sweep").unwrap();
-        let user = User::of_server().unwrap();
         let named = |name: &str| parent.join(format!("{PREFIX}{name}"));
         for name in ["dead", "alive", "newborn"] {
             fs::create_dir(named(name)).unwrap();
@@ -122,7 +123,7 @@ mod tests {
         drop(hold(&parent.join("foreign")).unwrap());
         let _alive = hold(&named("alive")).unwrap();
 
-        sweep(&parent, &user);
+        sweep(&parent);
         assert!(!named("dead").exists());
         assert!(named("alive").exists());
         assert!(named("newborn").exists(), "its owner is about to lock it");

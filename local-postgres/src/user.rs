@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::Error;
+use crate::folder::DataFolder;
 
 /// Who the server runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,17 +31,30 @@ pub(crate) struct Account {
 }
 
 impl User {
-    /// The user that the server runs as.
-    pub fn of_server() -> Result<Self, Error> {
+    /// Who runs the server of a new data folder.
+    pub fn of_new_folder() -> Result<Self, Error> {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self::Same);
         }
-        let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        ["postgres", "nobody"]
+        let accounts = accounts();
+        let usual = ["postgres", "nobody"];
+        usual
             .into_iter()
-            .find_map(|name| find(&accounts, name))
+            .find_map(|name| Account::of_name(name, &accounts))
             .map(Self::Other)
             .ok_or(Error::NobodyToBecome)
+    }
+
+    /// Who runs the server of a data folder that may have been used before: the owner of its
+    /// cluster, because PostgreSQL insists on that. It need not be who would get a new one, for
+    /// an installation of PostgreSQL brings a user of its own.
+    pub fn of_folder(data_folder: &Path) -> Result<Self, Error> {
+        let is_root = rustix::process::geteuid().is_root();
+        let owner = || Account::of_owner(&DataFolder::cluster_in(data_folder), &accounts());
+        match is_root.then(owner).flatten() {
+            Some(owner) => Ok(Self::Other(owner)),
+            None => Self::of_new_folder(),
+        }
     }
 
     /// The number of the user.
@@ -105,6 +119,22 @@ impl User {
 }
 
 impl Account {
+    /// The owner of a file or folder, whether or not the accounts know a name; not root.
+    fn of_owner(path: &Path, accounts: &str) -> Option<Self> {
+        let owner = fs::metadata(path).ok().filter(|owner| owner.uid() != 0)?;
+        let name = parse(accounts).find(|account| account.uid == owner.uid());
+        Some(Self {
+            name: name.map_or_else(|| owner.uid().to_string(), |account| account.name),
+            uid: owner.uid(),
+            gid: owner.gid(),
+        })
+    }
+
+    /// The account of this name, unless it is root in disguise.
+    fn of_name(name: &str, accounts: &str) -> Option<Self> {
+        parse(accounts).find(|account| account.name == name && account.uid != 0)
+    }
+
     fn may_pass(&self, folder: &Path) -> bool {
         fs::metadata(folder).is_ok_and(|folder| {
             let bit = match () {
@@ -117,16 +147,19 @@ impl Account {
     }
 }
 
-/// The account called `name` in the text of `/etc/passwd`, unless it is root in disguise.
-fn find(accounts: &str, name: &str) -> Option<Account> {
-    let account = accounts.lines().find_map(|line| {
+fn accounts() -> String {
+    fs::read_to_string("/etc/passwd").unwrap_or_default()
+}
+
+/// The lines of `/etc/passwd` that can be understood.
+fn parse(accounts: &str) -> impl Iterator<Item = Account> {
+    accounts.lines().filter_map(|line| {
         let mut fields = line.split(':');
-        let name = fields.next().filter(|found| *found == name)?.to_owned();
+        let name = fields.next()?.to_owned();
         let uid = fields.nth(1)?.parse().ok()?;
         let gid = fields.next()?.parse().ok()?;
         Some(Account { name, uid, gid })
-    })?;
-    (account.uid != 0).then_some(account)
+    })
 }
 
 #[cfg(test)]
@@ -144,12 +177,12 @@ mod tests {
             uid: 65534,
             gid: 65533,
         };
-        assert_eq!(find(ACCOUNTS, "nobody"), Some(nobody));
-        assert_eq!(find(ACCOUNTS, "nob"), None);
+        assert_eq!(Account::of_name("nobody", ACCOUNTS), Some(nobody));
+        assert_eq!(Account::of_name("nob", ACCOUNTS), None);
     }
 
     #[test]
     fn root_by_another_name_is_not_accepted() {
-        assert_eq!(find(ACCOUNTS, "toor"), None);
+        assert_eq!(Account::of_name("toor", ACCOUNTS), None);
     }
 }

@@ -5,7 +5,9 @@ use proto::common::v1::{Permission, Role};
 /// What a role may do without any grant: the catalogue, as code.
 pub fn held_by(role: Role) -> &'static [Permission] {
     match role {
-        Role::SuperAdmin | Role::Admin => &[Permission::ManageAllClients, Permission::ManageEmployees],
+        Role::SuperAdmin | Role::Admin => {
+            &[Permission::ManageAllClients, Permission::ManageEmployees]
+        }
         Role::Employee | Role::Unspecified => &[],
     }
 }
@@ -23,7 +25,9 @@ pub fn rank(role: Role) -> u8 {
 /// As the old API spelled it: `manage_all_clients`.
 pub fn permission_name(permission: Permission) -> String {
     let name = permission.as_str_name();
-    name.strip_prefix("PERMISSION_").unwrap_or(name).to_ascii_lowercase()
+    name.strip_prefix("PERMISSION_")
+        .unwrap_or(name)
+        .to_ascii_lowercase()
 }
 
 /// As it stands in columns and was spelled by the old API: `super_admin`.
@@ -37,5 +41,7 @@ pub fn role_text(role: Role) -> &'static str {
 
 /// A role from a column.
 pub fn role_from_text(text: &str) -> Option<Role> {
-    [Role::SuperAdmin, Role::Admin, Role::Employee].into_iter().find(|role| role_text(*role) == text)
+    [Role::SuperAdmin, Role::Admin, Role::Employee]
+        .into_iter()
+        .find(|role| role_text(*role) == text)
 }

@@ -95,7 +95,9 @@ impl Gate {
     }
 
     async fn identify(&self, headers: &HeaderMap) -> Result<Facts, Error> {
-        self.authenticator.authenticate(&Credential::from_headers(headers)?).await
+        self.authenticator
+            .authenticate(&Credential::from_headers(headers)?)
+            .await
     }
 }
 
@@ -118,7 +120,9 @@ impl Credential {
     /// The one in the headers, after `Token` or `Bearer` in whatever case.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, Error> {
         let mut values = headers.get_all(http::header::AUTHORIZATION).iter();
-        let value = values.next().ok_or(Error::Unauthenticated(Reason::TokenMissing))?;
+        let value = values
+            .next()
+            .ok_or(Error::Unauthenticated(Reason::TokenMissing))?;
         if values.next().is_some() {
             return Err(Error::Unauthenticated(Reason::AuthorizationAmbiguous));
         }
@@ -165,9 +169,15 @@ impl ServiceSecrets {
             _ => None,
         };
         let known = shown.is_some_and(|shown| {
-            self.0.iter().fold(false, |known, secret| known | bool::from(secret.ct_eq(&shown)))
+            self.0.iter().fold(false, |known, secret| {
+                known | bool::from(secret.ct_eq(&shown))
+            })
         });
-        if known { Ok(()) } else { Err(Error::Unauthenticated(Reason::ServiceCredentialInvalid)) }
+        if known {
+            Ok(())
+        } else {
+            Err(Error::Unauthenticated(Reason::ServiceCredentialInvalid))
+        }
     }
 }
 
@@ -181,4 +191,3 @@ fn is_grpc(headers: &HeaderMap) -> bool {
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.starts_with("application/grpc"))
 }
-

@@ -30,7 +30,10 @@ pub enum Error {
     /// This `request_id` came before with another body.
     RequestIdReused,
     /// No such row, for this caller. `field` is where the request named it.
-    NotFound { resource: &'static str, field: &'static str },
+    NotFound {
+        resource: &'static str,
+        field: &'static str,
+    },
     /// Something that must be unique is taken.
     Taken(Reason),
     /// The etag is not that of the row.
@@ -63,7 +66,10 @@ impl Error {
 
     /// The database does not answer.
     pub fn database_unavailable() -> Self {
-        Self::Unavailable { reason: Reason::DatabaseUnavailable, retry: Duration::from_secs(1) }
+        Self::Unavailable {
+            reason: Reason::DatabaseUnavailable,
+            retry: Duration::from_secs(1),
+        }
     }
 
     /// What the caller reads as `error-reason`.
@@ -105,7 +111,9 @@ impl Error {
 
     fn message(&self) -> Cow<'static, str> {
         match self {
-            Self::Invalid(violations) if violations.only_missing() => "Missing required fields".into(),
+            Self::Invalid(violations) if violations.only_missing() => {
+                "Missing required fields".into()
+            }
             Self::Invalid(violations) => format!("Invalid fields: {violations}").into(),
             Self::RequestIdReused => "This request_id was used before, with another body.".into(),
             Self::NotFound { resource, field } => format!("No {resource} has this {field}.").into(),
@@ -117,16 +125,19 @@ impl Error {
             Self::Stale => "It was changed meanwhile: read it again.".into(),
             Self::Conflict => "Another call got in the way: try again.".into(),
             Self::Unauthenticated(reason) => unauthenticated_message(*reason).into(),
-            Self::Denied(permission) => {
-                format!("This needs the permission {}.", access::permission_name(*permission)).into()
-            }
+            Self::Denied(permission) => format!(
+                "This needs the permission {}.",
+                access::permission_name(*permission)
+            )
+            .into(),
             Self::RoleAboveOwn => "Nobody gives a role above their own.".into(),
             Self::MethodUnknown => "There is no method of this name.".into(),
             Self::Overloaded { .. } => "Too many calls at once: try again shortly.".into(),
             Self::DeadlineExceeded => "Not done within the time allowed.".into(),
-            Self::Unavailable { reason: Reason::IdentityUnavailable, .. } => {
-                "Nobody can be identified at the moment: try again shortly.".into()
-            }
+            Self::Unavailable {
+                reason: Reason::IdentityUnavailable,
+                ..
+            } => "Nobody can be identified at the moment: try again shortly.".into(),
             Self::Unavailable { .. } => "Not available at the moment: try again shortly.".into(),
             Self::Internal(_) => match context::current() {
                 Some(request) => format!("Internal error. Request id: {}", request.id()).into(),
@@ -139,7 +150,9 @@ impl Error {
         let mut details = ErrorDetails::new();
         details.set_error_info(reason_text(self.reason()), DOMAIN, self.metadata());
         if let Self::Invalid(violations) = self {
-            let fields = violations.iter().map(|v| FieldViolation::new(v.field.clone(), v.flaw.to_string()));
+            let fields = violations
+                .iter()
+                .map(|v| FieldViolation::new(v.field.clone(), v.flaw.to_string()));
             details.set_bad_request(fields.collect::<Vec<_>>());
         }
         if let Some(retry) = self.retry() {
@@ -151,12 +164,18 @@ impl Error {
     fn metadata(&self) -> HashMap<String, String> {
         let pairs = match self {
             Self::NotFound { resource, field } => {
-                vec![("resource", (*resource).to_owned()), ("field", (*field).to_owned())]
+                vec![
+                    ("resource", (*resource).to_owned()),
+                    ("field", (*field).to_owned()),
+                ]
             }
             Self::Denied(permission) => vec![("permission", access::permission_name(*permission))],
             _ => vec![],
         };
-        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+        pairs
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect()
     }
 
     fn retry(&self) -> Option<Duration> {
@@ -172,8 +191,7 @@ impl From<Error> for Status {
         if let Error::Internal(source) = &error {
             tracing::error!(error = %source, "internal error");
         }
-        let mut status =
-            Self::with_error_details(error.code(), error.message(), error.details());
+        let mut status = Self::with_error_details(error.code(), error.message(), error.details());
         let trailers = status.metadata_mut();
         if let Ok(reason) = MetadataValue::try_from(reason_text(error.reason())) {
             trailers.insert(REASON_TRAILER, reason);
@@ -208,7 +226,10 @@ pub(crate) fn transport_status(code: Code, reason: Reason, message: &str) -> Sta
     let mut details = ErrorDetails::new();
     details.set_error_info(reason_text(reason), DOMAIN, HashMap::new());
     let mut status = Status::with_error_details(code, message, details);
-    status.metadata_mut().insert(REASON_TRAILER, MetadataValue::from_static(reason_text(reason)));
+    status.metadata_mut().insert(
+        REASON_TRAILER,
+        MetadataValue::from_static(reason_text(reason)),
+    );
     status
 }
 

@@ -53,34 +53,58 @@ impl Repeats {
 
     /// A public call about an e-mail address.
     pub fn of_public<R: Repeatable>(&self, request: &R, email_key: String) -> Result<Repeat, Flaw> {
-        Ok(Repeat { public: Some(email_key), ..self.of(request)? })
+        Ok(Repeat {
+            public: Some(email_key),
+            ..self.of(request)?
+        })
     }
 }
 
 impl Repeat {
     /// The answer that was given before. Without one the call is claimed: go on, and
     /// [`store`](Self::store) the answer in the same transaction.
-    pub async fn answer<A: Message + Name + Default>(&self, tx: &mut TenantTx) -> Result<Option<A>, Error> {
-        let Some(request_id) = self.request_id else { return Ok(None) };
+    pub async fn answer<A: Message + Name + Default>(
+        &self,
+        tx: &mut TenantTx,
+    ) -> Result<Option<A>, Error> {
+        let Some(request_id) = self.request_id else {
+            return Ok(None);
+        };
         let fingerprint = self.keys.sign(Purpose::Fingerprint, &[&self.body]);
         let stored = match &self.public {
             None => claim(tx, &self.method, request_id, &fingerprint).await?,
             Some(email) => claim_public(tx, &self.scope(email, request_id), &fingerprint).await?,
         };
-        let Some((fingerprint, answer)) = stored else { return Ok(None) };
-        if !self.keys.verify(Purpose::Fingerprint, &[&self.body], &fingerprint) {
+        let Some((fingerprint, answer)) = stored else {
+            return Ok(None);
+        };
+        if !self
+            .keys
+            .verify(Purpose::Fingerprint, &[&self.body], &fingerprint)
+        {
             return Err(Error::RequestIdReused);
         }
-        let plain = self.keys.open(Purpose::StoredAnswer, &self.binding(request_id), &answer);
+        let plain = self
+            .keys
+            .open(Purpose::StoredAnswer, &self.binding(request_id), &answer);
         let plain = plain.ok_or_else(|| Error::internal("a stored answer does not open"))?;
         Ok(Some(A::decode(plain.as_slice()).map_err(Error::internal)?))
     }
 
     /// Keeps the answer for repeats.
-    pub async fn store<A: Message + Name>(&self, tx: &mut TenantTx, answer: &A) -> Result<(), Error> {
-        let Some(request_id) = self.request_id else { return Ok(()) };
-        let sealed =
-            self.keys.seal(Purpose::StoredAnswer, &self.binding(request_id), &answer.encode_to_vec());
+    pub async fn store<A: Message + Name>(
+        &self,
+        tx: &mut TenantTx,
+        answer: &A,
+    ) -> Result<(), Error> {
+        let Some(request_id) = self.request_id else {
+            return Ok(());
+        };
+        let sealed = self.keys.seal(
+            Purpose::StoredAnswer,
+            &self.binding(request_id),
+            &answer.encode_to_vec(),
+        );
         match &self.public {
             None => keep(tx, &self.method, request_id, &sealed).await,
             Some(email) => keep_public(tx, &self.scope(email, request_id), &sealed).await,
@@ -88,8 +112,17 @@ impl Repeat {
     }
 
     fn scope(&self, email: &str, request_id: Uuid) -> Vec<u8> {
-        Sha256::digest([self.method.as_bytes(), b"\0", email.as_bytes(), b"\0", request_id.as_bytes()].concat())
-            .to_vec()
+        Sha256::digest(
+            [
+                self.method.as_bytes(),
+                b"\0",
+                email.as_bytes(),
+                b"\0",
+                request_id.as_bytes(),
+            ]
+            .concat(),
+        )
+        .to_vec()
     }
 
     /// A sealed answer opens only as the answer to this method and id.
@@ -101,7 +134,12 @@ impl Repeat {
 type Stored = Option<(Vec<u8>, Vec<u8>)>;
 
 /// Claims a request id, waiting for whoever claimed it before; or finds what they stored.
-async fn claim(tx: &mut TenantTx, method: &str, request_id: Uuid, fingerprint: &[u8]) -> Result<Stored, Error> {
+async fn claim(
+    tx: &mut TenantTx,
+    method: &str,
+    request_id: Uuid,
+    fingerprint: &[u8],
+) -> Result<Stored, Error> {
     let (account_id, actor, now) = (tx.account_id(), tx.actor().to_string(), tx.now());
     let claimed = sqlx::query(sql!(
         "INSERT INTO answers (account_id, actor, method, request_id, fingerprint, create_time)
@@ -131,7 +169,12 @@ async fn claim(tx: &mut TenantTx, method: &str, request_id: Uuid, fingerprint: &
     Ok(Some(stored))
 }
 
-async fn keep(tx: &mut TenantTx, method: &str, request_id: Uuid, answer: &[u8]) -> Result<(), Error> {
+async fn keep(
+    tx: &mut TenantTx,
+    method: &str,
+    request_id: Uuid,
+    answer: &[u8],
+) -> Result<(), Error> {
     let (account_id, actor) = (tx.account_id(), tx.actor().to_string());
     sqlx::query(sql!(
         "UPDATE answers SET answer = $5
@@ -147,7 +190,11 @@ async fn keep(tx: &mut TenantTx, method: &str, request_id: Uuid, answer: &[u8]) 
     Ok(())
 }
 
-async fn claim_public(tx: &mut TenantTx, scope: &[u8], fingerprint: &[u8]) -> Result<Stored, Error> {
+async fn claim_public(
+    tx: &mut TenantTx,
+    scope: &[u8],
+    fingerprint: &[u8],
+) -> Result<Stored, Error> {
     let now = tx.now();
     let claimed = sqlx::query(sql!(
         "INSERT INTO public_answers (scope, fingerprint, create_time)
@@ -161,18 +208,22 @@ async fn claim_public(tx: &mut TenantTx, scope: &[u8], fingerprint: &[u8]) -> Re
     if claimed.rows_affected() == 1 {
         return Ok(None);
     }
-    let stored = sqlx::query_as(sql!("SELECT fingerprint, answer FROM public_answers WHERE scope = $1"))
-        .bind(scope)
-        .fetch_one(tx.connection())
-        .await?;
+    let stored = sqlx::query_as(sql!(
+        "SELECT fingerprint, answer FROM public_answers WHERE scope = $1"
+    ))
+    .bind(scope)
+    .fetch_one(tx.connection())
+    .await?;
     Ok(Some(stored))
 }
 
 async fn keep_public(tx: &mut TenantTx, scope: &[u8], answer: &[u8]) -> Result<(), Error> {
-    sqlx::query(sql!("UPDATE public_answers SET answer = $2 WHERE scope = $1"))
-        .bind(scope)
-        .bind(answer)
-        .execute(tx.connection())
-        .await?;
+    sqlx::query(sql!(
+        "UPDATE public_answers SET answer = $2 WHERE scope = $1"
+    ))
+    .bind(scope)
+    .bind(answer)
+    .execute(tx.connection())
+    .await?;
     Ok(())
 }

@@ -59,7 +59,10 @@ impl Keyring {
     /// # Errors
     /// A sentence that says how it must look.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let keys: Option<Vec<Key>> = text.split(',').map(|part| Key::parse(part.trim())).collect();
+        let keys: Option<Vec<Key>> = text
+            .split(',')
+            .map(|part| Key::parse(part.trim()))
+            .collect();
         let keys = keys.filter(|keys| {
             let mut numbers: Vec<u8> = keys.iter().map(|key| key.number).collect();
             numbers.sort_unstable();
@@ -97,20 +100,37 @@ impl Keyring {
         let nonce = random::<NONCE_BYTES>();
         let sealed = key
             .cipher(purpose)
-            .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: bound })
+            .encrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: plain,
+                    aad: bound,
+                },
+            )
             // Fails beyond 256 GB only, and what is empty never opens again.
             .unwrap_or_default();
         [&[key.number], nonce.as_slice(), &sealed].concat()
     }
 
     /// What was sealed, if a key of this ring did it, for this purpose and binding.
-    pub fn open(&self, purpose: Purpose, bound: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    pub fn open(
+        &self,
+        purpose: Purpose,
+        bound: &[u8],
+        sealed: &[u8],
+    ) -> Option<Zeroizing<Vec<u8>>> {
         let (number, rest) = sealed.split_first()?;
         let (nonce, cipher_text) = rest.split_at_checked(NONCE_BYTES)?;
         let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok()?;
         let key = self.0.iter().find(|key| key.number == *number)?;
-        let payload = Payload { msg: cipher_text, aad: bound };
-        key.cipher(purpose).decrypt(&XNonce::from(nonce), payload).ok().map(Zeroizing::new)
+        let payload = Payload {
+            msg: cipher_text,
+            aad: bound,
+        };
+        key.cipher(purpose)
+            .decrypt(&XNonce::from(nonce), payload)
+            .ok()
+            .map(Zeroizing::new)
     }
 
     /// A tag under the first key that only this ring can make.
@@ -121,7 +141,9 @@ impl Keyring {
 
     /// Whether a key of this ring made this tag for these parts.
     pub fn verify(&self, purpose: Purpose, parts: &[&[u8]], tag: &[u8]) -> bool {
-        let Some((number, shown)) = tag.split_first() else { return false };
+        let Some((number, shown)) = tag.split_first() else {
+            return false;
+        };
         let key = self.0.iter().find(|key| key.number == *number);
         key.is_some_and(|key| key.tag(purpose, parts).ct_eq(shown).into())
     }
@@ -170,7 +192,9 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 #[expect(clippy::expect_used, reason = "without randomness nothing may go on")]
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    rand::rngs::OsRng.try_fill_bytes(&mut bytes).expect("the operating system gives random bytes");
+    rand::rngs::OsRng
+        .try_fill_bytes(&mut bytes)
+        .expect("the operating system gives random bytes");
     bytes
 }
 
@@ -192,10 +216,16 @@ mod tests {
     fn what_is_sealed_opens_only_for_its_purpose_and_binding() {
         let ring = ring(&Keyring::generate());
         let sealed = ring.seal(Purpose::EmployeeToken, b"7", b"secret");
-        assert_eq!(ring.open(Purpose::EmployeeToken, b"7", &sealed).as_deref(), Some(&b"secret".to_vec()));
+        assert_eq!(
+            ring.open(Purpose::EmployeeToken, b"7", &sealed).as_deref(),
+            Some(&b"secret".to_vec())
+        );
         assert!(ring.open(Purpose::EmployeeToken, b"8", &sealed).is_none());
         assert!(ring.open(Purpose::StoredAnswer, b"7", &sealed).is_none());
-        assert!(ring.open(Purpose::EmployeeToken, b"7", &sealed[..20]).is_none());
+        assert!(
+            ring.open(Purpose::EmployeeToken, b"7", &sealed[..20])
+                .is_none()
+        );
         assert!(!sealed.windows(6).any(|window| window == b"secret"));
     }
 
@@ -212,7 +242,15 @@ mod tests {
         assert!(during.verify(Purpose::PageToken, &[b"x"], &tag));
         assert!(after.open(Purpose::StoredAnswer, b"", &sealed).is_none());
         assert!(!after.verify(Purpose::PageToken, &[b"x"], &tag));
-        assert!(after.open(Purpose::StoredAnswer, b"", &during.seal(Purpose::StoredAnswer, b"", b"x")).is_some());
+        assert!(
+            after
+                .open(
+                    Purpose::StoredAnswer,
+                    b"",
+                    &during.seal(Purpose::StoredAnswer, b"", b"x")
+                )
+                .is_some()
+        );
     }
 
     #[test]

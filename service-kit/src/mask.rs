@@ -14,17 +14,23 @@ impl<'a> Mask<'a> {
         let Some(mask) = mask.filter(|mask| !mask.paths.is_empty()) else {
             return Ok(Self(None));
         };
-        match mask.paths.iter().find(|path| !changeable.contains(&path.as_str())) {
-            Some(path) => {
-                Err(Flaw::bad(format!("names {path:?}; it may name {}", changeable.join(", "))))
-            }
+        match mask
+            .paths
+            .iter()
+            .find(|path| !changeable.contains(&path.as_str()))
+        {
+            Some(path) => Err(Flaw::bad(format!(
+                "names {path:?}; it may name {}",
+                changeable.join(", ")
+            ))),
             None => Ok(Self(Some(&mask.paths))),
         }
     }
 
     /// Whether the update takes this field, given whether the message has it.
     pub fn takes(&self, path: &str, present: bool) -> bool {
-        self.0.map_or(present, |paths| paths.iter().any(|named| named == path))
+        self.0
+            .map_or(present, |paths| paths.iter().any(|named| named == path))
     }
 }
 
@@ -33,7 +39,9 @@ mod tests {
     use super::*;
 
     fn mask(paths: &[&str]) -> FieldMask {
-        FieldMask { paths: paths.iter().map(|&path| path.to_owned()).collect() }
+        FieldMask {
+            paths: paths.iter().map(|&path| path.to_owned()).collect(),
+        }
     }
 
     #[test]
@@ -57,7 +65,10 @@ mod tests {
     #[test]
     fn unknown_paths_and_stars_are_refused() {
         for bad in ["*", "id", "account_id", "name.first", "Name", ""] {
-            assert!(Mask::parse(Some(&mask(&["name", bad])), &["name"]).is_err(), "{bad:?}");
+            assert!(
+                Mask::parse(Some(&mask(&["name", bad])), &["name"]).is_err(),
+                "{bad:?}"
+            );
         }
     }
 }

@@ -23,8 +23,14 @@ fn a_port_in_use_is_named_with_its_setting() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let data = folder.path().join("data");
-    let said = refusal(&[("CLIENTELE_DATA_DIR", data.to_str().unwrap()), ("CRM_LISTEN", &address)]);
-    assert!(said.contains(&address) && said.contains("CRM_LISTEN"), "{said}");
+    let said = refusal(&[
+        ("CLIENTELE_DATA_DIR", data.to_str().unwrap()),
+        ("CRM_LISTEN", &address),
+    ]);
+    assert!(
+        said.contains(&address) && said.contains("CRM_LISTEN"),
+        "{said}"
+    );
     assert!(!data.exists(), "nothing was begun");
 }
 
@@ -45,14 +51,20 @@ fn a_folder_that_cannot_be_written_is_named() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     let said = refusal(&[("CLIENTELE_DATA_DIR", file.join("data").to_str().unwrap())]);
-    assert!(said.contains(file.to_str().unwrap()) && said.contains("CLIENTELE_DATA_DIR"), "{said}");
+    assert!(
+        said.contains(file.to_str().unwrap()) && said.contains("CLIENTELE_DATA_DIR"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_postgres_that_is_not_there_is_named() {
     let folder = folder("missing");
     let data = folder.path().join("data");
-    let said = refusal(&[("CLIENTELE_DATA_DIR", data.to_str().unwrap()), ("CLIENTELE_POSTGRES", "/nowhere/bin")]);
+    let said = refusal(&[
+        ("CLIENTELE_DATA_DIR", data.to_str().unwrap()),
+        ("CLIENTELE_POSTGRES", "/nowhere/bin"),
+    ]);
     assert!(said.contains("/nowhere/bin"), "{said}");
 }
 
@@ -66,7 +78,12 @@ fn unknown_and_contradictory_settings_are_all_named() {
         ("CLIENTELE_POSTGRES", "somewhere"),
     ];
     let said = refusal_to_start("clientele", &[], &settings);
-    for named in ["IDENTITY_LISTEN", "TLS_KEY_FILE", "REFLECTION", "CLIENTELE_POSTGRES"] {
+    for named in [
+        "IDENTITY_LISTEN",
+        "TLS_KEY_FILE",
+        "REFLECTION",
+        "CLIENTELE_POSTGRES",
+    ] {
         assert!(said.contains(named), "{named} is not in {said}");
     }
 }
@@ -80,7 +97,11 @@ fn a_service_without_a_database_or_keys_says_what_to_set() {
         let said = refusal_to_start(
             name,
             &["serve"],
-            &[(&listen, "127.0.0.1:0"), (&format!("{prefix}_ADMIN_LISTEN"), "off"), ("DATABASE_URL", "postgres://localhost/x")],
+            &[
+                (&listen, "127.0.0.1:0"),
+                (&format!("{prefix}_ADMIN_LISTEN"), "off"),
+                ("DATABASE_URL", "postgres://localhost/x"),
+            ],
         );
         assert!(said.contains(&format!("{prefix}_KEYS")), "{said}");
     }

@@ -14,7 +14,10 @@ use proto::{
     identity::v1::{self as id, auth_service_client::AuthServiceClient},
 };
 use rustix::process::{Pid, Signal, kill_process};
-use tonic::{Request, Status, transport::Channel};
+use tonic::{
+    Request, Status,
+    transport::{Certificate, Channel, ClientTlsConfig},
+};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -44,7 +47,11 @@ impl Program {
                 }
             });
         }
-        Self { child, lines: Mutex::new(lines), printed: Mutex::new(String::new()) }
+        Self {
+            child,
+            lines: Mutex::new(lines),
+            printed: Mutex::new(String::new()),
+        }
     }
 
     /// Waits for a line that contains a text, and returns it.
@@ -52,7 +59,8 @@ impl Program {
         let patience = Instant::now() + PATIENCE;
         let lines = self.lines.lock().unwrap();
         let mut printed = self.printed.lock().unwrap();
-        while let Ok(line) = lines.recv_timeout(patience.saturating_duration_since(Instant::now())) {
+        while let Ok(line) = lines.recv_timeout(patience.saturating_duration_since(Instant::now()))
+        {
             printed.push_str(&line);
             printed.push('\n');
             if line.contains(text) {
@@ -105,13 +113,20 @@ pub fn refusal_to_start(name: &str, arguments: &[&str], settings: &[(&str, &str)
 /// Runs a program to its good end.
 pub fn run(name: &str, arguments: &[&str], settings: &[(&str, &str)]) {
     let output = command(name, arguments, settings).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn command(name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(binary(name));
     // Nothing that happens to be set in somebody's shell.
-    command.env_clear().args(arguments).envs(settings.iter().copied());
+    command
+        .env_clear()
+        .args(arguments)
+        .envs(settings.iter().copied());
     for inherited in ["PATH", "HOME", "CLIENTELE_POSTGRES"] {
         if let Some(value) = std::env::var_os(inherited) {
             command.env(inherited, value);
@@ -127,7 +142,15 @@ fn binary(name: &str) -> PathBuf {
     if name != "clientele" {
         BUILT.get_or_init(|| {
             let mut build = Command::new(env!("CARGO"));
-            build.args(["build", "--quiet", "-p", "identity-service", "-p", "crm-service", "--bins"]);
+            build.args([
+                "build",
+                "--quiet",
+                "-p",
+                "identity-service",
+                "-p",
+                "crm-service",
+                "--bins",
+            ]);
             if own.components().any(|part| part.as_os_str() == "release") {
                 build.arg("--release");
             }
@@ -156,13 +179,40 @@ pub struct Caller {
 
 impl Caller {
     pub fn new(identity: &str, crm: &str) -> Self {
-        let channel = |address: &str| Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-        Self { identity: channel(identity), crm: channel(crm), token: String::new() }
+        let channel = |address: &str| {
+            Channel::from_shared(format!("http://{address}"))
+                .unwrap()
+                .connect_lazy()
+        };
+        Self {
+            identity: channel(identity),
+            crm: channel(crm),
+            token: String::new(),
+        }
+    }
+
+    /// Trusts whoever shows this certificate for localhost.
+    pub fn over_tls(identity: &str, crm: &str, certificate: &str) -> Self {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(certificate))
+            .domain_name("localhost");
+        let channel = |address: &str| {
+            let endpoint = Channel::from_shared(format!("https://{address}")).unwrap();
+            endpoint.tls_config(tls.clone()).unwrap().connect_lazy()
+        };
+        Self {
+            identity: channel(identity),
+            crm: channel(crm),
+            token: String::new(),
+        }
     }
 
     pub async fn sign_up(&mut self, name: &str) -> Result<(), Status> {
         let request = id::SignUpRequest {
-            account: Some(id::SignUpAccount { name: name.into(), ..Default::default() }),
+            account: Some(id::SignUpAccount {
+                name: name.into(),
+                ..Default::default()
+            }),
             employee: Some(id::SignUpEmployee {
                 email: format!("{name}@example.com"),
                 password: "correct horse".into(),
@@ -170,26 +220,51 @@ impl Caller {
             }),
             request_id: String::new(),
         };
-        self.token = AuthServiceClient::new(self.identity.clone()).sign_up(request).await?.into_inner().token;
+        self.token = AuthServiceClient::new(self.identity.clone())
+            .sign_up(request)
+            .await?
+            .into_inner()
+            .token;
         Ok(())
     }
 
     pub async fn log_in(&mut self, name: &str) -> Result<(), Status> {
-        let request = id::LoginRequest { email: format!("{name}@example.com"), password: "correct horse".into() };
-        self.token = AuthServiceClient::new(self.identity.clone()).login(request).await?.into_inner().token;
+        let request = id::LoginRequest {
+            email: format!("{name}@example.com"),
+            password: "correct horse".into(),
+        };
+        self.token = AuthServiceClient::new(self.identity.clone())
+            .login(request)
+            .await?
+            .into_inner()
+            .token;
         Ok(())
     }
 
     pub async fn create(&self, name: &str, request_id: &str) -> Result<i64, Status> {
-        let client = pb::Client { first_name: name.into(), ..Default::default() };
-        let request = pb::CreateClientRequest { client: Some(client), request_id: request_id.into() };
+        let client = pb::Client {
+            first_name: name.into(),
+            ..Default::default()
+        };
+        let request = pb::CreateClientRequest {
+            client: Some(client),
+            request_id: request_id.into(),
+        };
         let answer = self.clients().create_client(self.signed(request)).await?;
         Ok(answer.into_inner().client.unwrap().id)
     }
 
     pub async fn list(&self) -> Result<Vec<pb::Client>, Status> {
-        let request = pb::ListClientsRequest { page_size: 1000, ..Default::default() };
-        Ok(self.clients().list_clients(self.signed(request)).await?.into_inner().clients)
+        let request = pb::ListClientsRequest {
+            page_size: 1000,
+            ..Default::default()
+        };
+        Ok(self
+            .clients()
+            .list_clients(self.signed(request))
+            .await?
+            .into_inner()
+            .clients)
     }
 
     /// Lists until it works again.
@@ -204,14 +279,17 @@ impl Caller {
         }
     }
 
-    fn clients(&self) -> ClientServiceClient<Channel> {
+    pub fn clients(&self) -> ClientServiceClient<Channel> {
         ClientServiceClient::new(self.crm.clone())
     }
 
-    fn signed<T>(&self, message: T) -> Request<T> {
+    pub fn signed<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(Duration::from_secs(10));
-        request.metadata_mut().insert("authorization", format!("Token {}", self.token).parse().unwrap());
+        request.metadata_mut().insert(
+            "authorization",
+            format!("Token {}", self.token).parse().unwrap(),
+        );
         request
     }
 }

@@ -40,11 +40,21 @@ pub struct Details {
 
 impl Details {
     /// Reads a client that is about to be; output-only fields are ignored.
-    pub fn parse(fields: &mut Fields, client: &pb::Client, default_currency: Currency) -> Option<Self> {
-        let first_name = fields.take("client.first_name", Text::<100>::required(&client.first_name));
+    pub fn parse(
+        fields: &mut Fields,
+        client: &pb::Client,
+        default_currency: Currency,
+    ) -> Option<Self> {
+        let first_name = fields.take(
+            "client.first_name",
+            Text::<100>::required(&client.first_name),
+        );
         let last_name = fields.take("client.last_name", Text::<100>::parse(&client.last_name));
         let email = fields.take("client.email", Email::optional(&client.email));
-        let phone_number = fields.take("client.phone_number", Text::<32>::parse(&client.phone_number));
+        let phone_number = fields.take(
+            "client.phone_number",
+            Text::<32>::parse(&client.phone_number),
+        );
         let status = fields.take("client.status", parse_status_or_active(client.status));
         let country = fields.take("client.country", Country::optional(&client.country));
         let currency = fields.take("client.currency", Currency::optional(&client.currency));
@@ -70,17 +80,24 @@ impl Details {
 
     /// What it is sorted by when clients are sorted by name.
     pub fn name_key(&self) -> String {
-        fold(&format!("{} {}", self.last_name, self.first_name)).trim().to_owned()
+        fold(&format!("{} {}", self.last_name, self.first_name))
+            .trim()
+            .to_owned()
     }
 
     /// The words by which it is found: those between blanks, and the parts of those that are
     /// put together from several, such as an address.
     pub fn search_words(&self) -> BTreeSet<String> {
-        let text = fold(&format!("{} {} {}", self.first_name, self.last_name, self.email));
+        let text = fold(&format!(
+            "{} {} {}",
+            self.first_name, self.last_name, self.email
+        ));
         let mut words = BTreeSet::new();
         for word in text.split_whitespace() {
             words.insert(word.to_owned());
-            let parts = word.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
+            let parts = word
+                .split(|c: char| !c.is_alphanumeric())
+                .filter(|part| !part.is_empty());
             words.extend(parts.map(str::to_owned));
         }
         words
@@ -103,7 +120,15 @@ pub struct Change {
 impl Change {
     /// The paths that a mask may name.
     const PATHS: &[&str] = &[
-        "first_name", "last_name", "email", "phone_number", "status", "country", "currency", "notes", "labels",
+        "first_name",
+        "last_name",
+        "email",
+        "phone_number",
+        "status",
+        "country",
+        "currency",
+        "notes",
+        "labels",
     ];
 
     pub fn parse(
@@ -117,34 +142,52 @@ impl Change {
         let mask = fields.take("update_mask", mask).unwrap_or_default();
         let takes = |path, present| mask.takes(path, present);
 
-        let first_name = fields.take_if(takes("first_name", !client.first_name.is_empty()), "client.first_name", || {
-            Text::required(&client.first_name)
-        });
-        let last_name = fields.take_if(takes("last_name", !client.last_name.is_empty()), "client.last_name", || {
-            Text::parse(&client.last_name)
-        });
-        let email = fields.take_if(takes("email", !client.email.is_empty()), "client.email", || {
-            Email::optional(&client.email)
-        });
-        let phone_number =
-            fields.take_if(takes("phone_number", !client.phone_number.is_empty()), "client.phone_number", || {
-                Text::parse(&client.phone_number)
-            });
+        let first_name = fields.take_if(
+            takes("first_name", !client.first_name.is_empty()),
+            "client.first_name",
+            || Text::required(&client.first_name),
+        );
+        let last_name = fields.take_if(
+            takes("last_name", !client.last_name.is_empty()),
+            "client.last_name",
+            || Text::parse(&client.last_name),
+        );
+        let email = fields.take_if(
+            takes("email", !client.email.is_empty()),
+            "client.email",
+            || Email::optional(&client.email),
+        );
+        let phone_number = fields.take_if(
+            takes("phone_number", !client.phone_number.is_empty()),
+            "client.phone_number",
+            || Text::parse(&client.phone_number),
+        );
         let status = fields.take_if(takes("status", client.status != 0), "client.status", || {
             parse_status(client.status)
         });
-        let country = fields.take_if(takes("country", !client.country.is_empty()), "client.country", || {
-            Country::optional(&client.country)
-        });
-        let currency = fields.take_if(takes("currency", !client.currency.is_empty()), "client.currency", || {
-            Currency::optional(&client.currency).map(|currency| currency.unwrap_or(default_currency))
-        });
-        let notes = fields.take_if(takes("notes", !client.notes.is_empty()), "client.notes", || {
-            Notes::parse(&client.notes)
-        });
-        let labels = fields.take_if(takes("labels", !client.labels.is_empty()), "client.labels", || {
-            Labels::parse(client.labels.clone())
-        });
+        let country = fields.take_if(
+            takes("country", !client.country.is_empty()),
+            "client.country",
+            || Country::optional(&client.country),
+        );
+        let currency = fields.take_if(
+            takes("currency", !client.currency.is_empty()),
+            "client.currency",
+            || {
+                Currency::optional(&client.currency)
+                    .map(|currency| currency.unwrap_or(default_currency))
+            },
+        );
+        let notes = fields.take_if(
+            takes("notes", !client.notes.is_empty()),
+            "client.notes",
+            || Notes::parse(&client.notes),
+        );
+        let labels = fields.take_if(
+            takes("labels", !client.labels.is_empty()),
+            "client.labels",
+            || Labels::parse(client.labels.clone()),
+        );
         Some(Self {
             first_name: first_name?,
             last_name: last_name?,
@@ -165,12 +208,20 @@ impl Change {
             first_name: self.first_name.map_or(before.first_name, Text::into_string),
             last_name: self.last_name.map_or(before.last_name, Text::into_string),
             email: self.email.map_or(before.email, email_text),
-            phone_number: self.phone_number.map_or(before.phone_number, Text::into_string),
-            status: self.status.map_or(before.status, |status| status_text(status).into()),
+            phone_number: self
+                .phone_number
+                .map_or(before.phone_number, Text::into_string),
+            status: self
+                .status
+                .map_or(before.status, |status| status_text(status).into()),
             country: self.country.map_or(before.country, country_text),
-            currency: self.currency.map_or(before.currency, |currency| currency.code().into()),
+            currency: self
+                .currency
+                .map_or(before.currency, |currency| currency.code().into()),
             notes: self.notes.map_or(before.notes, Notes::into_string),
-            labels: self.labels.map_or(before.labels, |labels| Json(labels.into_map())),
+            labels: self
+                .labels
+                .map_or(before.labels, |labels| Json(labels.into_map())),
         }
     }
 }
@@ -188,11 +239,18 @@ impl Filter {
     const MOST_WORDS: usize = 8;
 
     pub fn parse(fields: &mut Fields, request: &pb::ListClientsRequest) -> Option<Self> {
-        let statuses = fields.take("status", request.status.iter().map(|s| parse_status(*s)).collect());
+        let statuses = fields.take(
+            "status",
+            request.status.iter().map(|s| parse_status(*s)).collect(),
+        );
         let country = fields.take("country", Country::optional(&request.country));
         let words = fields.take("search", parse_words(&request.search));
         let statuses: BTreeSet<_> = Vec::into_iter(statuses?).map(status_text).collect();
-        Some(Self { statuses: statuses.into_iter().collect(), country: country?, words: words? })
+        Some(Self {
+            statuses: statuses.into_iter().collect(),
+            country: country?,
+            words: words?,
+        })
     }
 }
 
@@ -207,8 +265,16 @@ fn parse_words(search: &str) -> Result<Vec<String>, Flaw> {
 
 /// The orders that a list can be asked for. Newest first unless the caller says otherwise.
 pub const ORDERS: &[Order] = &[
-    Order { name: "create_time", column: "create_time", kind: Kind::Instant },
-    Order { name: "last_name", column: "name_key", kind: Kind::Text },
+    Order {
+        name: "create_time",
+        column: "create_time",
+        kind: Kind::Instant,
+    },
+    Order {
+        name: "last_name",
+        column: "name_key",
+        kind: Kind::Text,
+    },
 ];
 pub const DEFAULT_ORDER: &str = "create_time desc";
 
@@ -223,8 +289,17 @@ pub fn place(client: &Client, order: &Order) -> (Key, i64) {
 
 impl From<Client> for pb::Client {
     fn from(client: Client) -> Self {
-        let Details { first_name, last_name, email, phone_number, status, country, currency, notes, labels } =
-            client.details;
+        let Details {
+            first_name,
+            last_name,
+            email,
+            phone_number,
+            status,
+            country,
+            currency,
+            notes,
+            labels,
+        } = client.details;
         Self {
             id: client.id,
             first_name,
@@ -254,11 +329,17 @@ const STATUSES: &[(Status, &str)] = &[
 
 /// As it stands in the column, and was spelled by the old API.
 fn status_text(status: Status) -> &'static str {
-    STATUSES.iter().find(|(known, _)| *known == status).map_or("active", |(_, text)| text)
+    STATUSES
+        .iter()
+        .find(|(known, _)| *known == status)
+        .map_or("active", |(_, text)| text)
 }
 
 fn status_from_text(text: &str) -> Status {
-    STATUSES.iter().find(|(_, known)| *known == text).map_or(Status::Unspecified, |(status, _)| *status)
+    STATUSES
+        .iter()
+        .find(|(_, known)| *known == text)
+        .map_or(Status::Unspecified, |(status, _)| *status)
 }
 
 fn parse_status(status: i32) -> Result<Status, Flaw> {
@@ -270,15 +351,23 @@ fn parse_status(status: i32) -> Result<Status, Flaw> {
 }
 
 fn parse_status_or_active(status: i32) -> Result<Status, Flaw> {
-    if status == 0 { Ok(Status::Active) } else { parse_status(status) }
+    if status == 0 {
+        Ok(Status::Active)
+    } else {
+        parse_status(status)
+    }
 }
 
 fn email_text(email: Option<Email>) -> String {
-    email.map(|email| email.as_str().to_owned()).unwrap_or_default()
+    email
+        .map(|email| email.as_str().to_owned())
+        .unwrap_or_default()
 }
 
 fn country_text(country: Option<Country>) -> String {
-    country.map(|country| country.code().to_owned()).unwrap_or_default()
+    country
+        .map(|country| country.code().to_owned())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -302,20 +391,34 @@ mod tests {
     }
 
     fn change(client: pb::Client, paths: &[&str]) -> Result<Change, Vec<String>> {
-        let update_mask = Some(prost_types::FieldMask { paths: paths.iter().map(ToString::to_string).collect() });
-        let request = pb::UpdateClientRequest { client: Some(client), update_mask, request_id: String::new() };
+        let update_mask = Some(prost_types::FieldMask {
+            paths: paths.iter().map(ToString::to_string).collect(),
+        });
+        let request = pb::UpdateClientRequest {
+            client: Some(client),
+            update_mask,
+            request_id: String::new(),
+        };
         let mut fields = Fields::default();
         let parsed = Change::parse(&mut fields, &request, Currency::USD);
         fields
             .all((parsed,))
             .map(|(change,)| change)
-            .map_err(|violations| violations.iter().map(|violation| violation.field.clone()).collect())
+            .map_err(|violations| {
+                violations
+                    .iter()
+                    .map(|violation| violation.field.clone())
+                    .collect()
+            })
     }
 
     #[test]
     fn what_is_not_said_has_a_default() {
         let details = details(&ada());
-        assert_eq!((details.status.as_str(), details.currency.as_str()), ("active", "USD"));
+        assert_eq!(
+            (details.status.as_str(), details.currency.as_str()),
+            ("active", "USD")
+        );
     }
 
     #[test]
@@ -333,24 +436,51 @@ mod tests {
         let mut fields = Fields::default();
         let parsed = Details::parse(&mut fields, &bad, Currency::USD);
         let violations = fields.all((parsed,)).expect_err("nearly all are bad");
-        let named: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
-        assert_eq!(named, [
-            "client.first_name", "client.last_name", "client.email", "client.status", "client.country",
-            "client.currency", "client.notes", "client.labels",
-        ]);
+        let named: Vec<_> = violations
+            .iter()
+            .map(|violation| violation.field.as_str())
+            .collect();
+        assert_eq!(
+            named,
+            [
+                "client.first_name",
+                "client.last_name",
+                "client.email",
+                "client.status",
+                "client.country",
+                "client.currency",
+                "client.notes",
+                "client.labels",
+            ]
+        );
     }
 
     #[test]
     fn a_client_is_found_by_every_word_and_part_of_a_word() {
         let words = details(&ada()).search_words();
-        let expected = ["ada", "ada.l@example.com", "byron", "com", "example", "l", "lovelace", "lovelace-byron"];
+        let expected = [
+            "ada",
+            "ada.l@example.com",
+            "byron",
+            "com",
+            "example",
+            "l",
+            "lovelace",
+            "lovelace-byron",
+        ];
         assert_eq!(words.into_iter().collect::<Vec<_>>(), expected);
     }
 
     #[test]
     fn a_mask_changes_what_it_names_and_clears_what_is_empty() {
-        let sent = pb::Client { first_name: "Augusta".into(), country: "NL".into(), ..Default::default() };
-        let after = change(sent, &["first_name", "email"]).expect("a good change").apply(&details(&ada()));
+        let sent = pb::Client {
+            first_name: "Augusta".into(),
+            country: "NL".into(),
+            ..Default::default()
+        };
+        let after = change(sent, &["first_name", "email"])
+            .expect("a good change")
+            .apply(&details(&ada()));
         assert_eq!(after.first_name, "Augusta");
         assert_eq!(after.email, "");
         assert_eq!(after.country, "GB");
@@ -358,22 +488,42 @@ mod tests {
 
     #[test]
     fn without_a_mask_what_is_present_changes() {
-        let sent = pb::Client { country: "NL".into(), ..Default::default() };
-        let after = change(sent, &[]).expect("a good change").apply(&details(&ada()));
-        assert_eq!((after.first_name.as_str(), after.country.as_str()), ("Ada", "NL"));
+        let sent = pb::Client {
+            country: "NL".into(),
+            ..Default::default()
+        };
+        let after = change(sent, &[])
+            .expect("a good change")
+            .apply(&details(&ada()));
+        assert_eq!(
+            (after.first_name.as_str(), after.country.as_str()),
+            ("Ada", "NL")
+        );
     }
 
     #[test]
     fn what_is_required_cannot_be_cleared() {
         let refused = change(pb::Client::default(), &["first_name", "status"]).err();
-        assert_eq!(refused, Some(vec!["client.first_name".to_owned(), "client.status".to_owned()]));
+        assert_eq!(
+            refused,
+            Some(vec![
+                "client.first_name".to_owned(),
+                "client.status".to_owned()
+            ])
+        );
     }
 
     #[test]
     fn a_bad_mask_is_named_beside_the_bad_fields() {
-        let sent = pb::Client { email: "nobody".into(), ..Default::default() };
+        let sent = pb::Client {
+            email: "nobody".into(),
+            ..Default::default()
+        };
         let refused = change(sent, &["id"]).err();
-        assert_eq!(refused, Some(vec!["update_mask".to_owned(), "client.email".to_owned()]));
+        assert_eq!(
+            refused,
+            Some(vec!["update_mask".to_owned(), "client.email".to_owned()])
+        );
     }
 
     #[test]

@@ -30,7 +30,10 @@ pub struct Clients {
 
 #[tonic::async_trait]
 impl ClientService for Clients {
-    async fn create_client(&self, request: Request<pb::CreateClientRequest>) -> Reply<pb::CreateClientResponse> {
+    async fn create_client(
+        &self,
+        request: Request<pb::CreateClientRequest>,
+    ) -> Reply<pb::CreateClientResponse> {
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
         let repeat = fields.take("request_id", self.repeats.of(&request));
@@ -43,13 +46,18 @@ impl ClientService for Clients {
             return reply(answer);
         }
         let client = sql::insert(&mut tx, &details).await?;
-        let answer = pb::CreateClientResponse { client: Some(client.into()) };
+        let answer = pb::CreateClientResponse {
+            client: Some(client.into()),
+        };
         repeat.store(&mut tx, &answer).await?;
         tx.commit().await?;
         reply(answer)
     }
 
-    async fn get_client(&self, request: Request<pb::GetClientRequest>) -> Reply<pb::GetClientResponse> {
+    async fn get_client(
+        &self,
+        request: Request<pb::GetClientRequest>,
+    ) -> Reply<pb::GetClientResponse> {
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
         let id = fields.take("id", id(request.id));
@@ -57,14 +65,26 @@ impl ClientService for Clients {
 
         let mut tx = self.db.begin(&caller).await?;
         let client = sql::find(&mut tx, id).await?.ok_or(not_found("id"))?;
-        reply(pb::GetClientResponse { client: Some(client.into()) })
+        reply(pb::GetClientResponse {
+            client: Some(client.into()),
+        })
     }
 
-    async fn list_clients(&self, request: Request<pb::ListClientsRequest>) -> Reply<pb::ListClientsResponse> {
+    async fn list_clients(
+        &self,
+        request: Request<pb::ListClientsRequest>,
+    ) -> Reply<pb::ListClientsResponse> {
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
         let filter = Filter::parse(&mut fields, &request);
-        let page = Page::parse(&mut fields, &request, &caller, &self.keys, model::ORDERS, model::DEFAULT_ORDER);
+        let page = Page::parse(
+            &mut fields,
+            &request,
+            &caller,
+            &self.keys,
+            model::ORDERS,
+            model::DEFAULT_ORDER,
+        );
         let (filter, page) = fields.all((filter, page))?;
 
         let mut tx = self.db.begin(&caller).await?;
@@ -75,10 +95,17 @@ impl ClientService for Clients {
         };
         let (clients, next_page_token) = page.cut(clients, &self.keys, model::place);
         let clients = clients.into_iter().map(Into::into).collect();
-        reply(pb::ListClientsResponse { clients, next_page_token, total_size })
+        reply(pb::ListClientsResponse {
+            clients,
+            next_page_token,
+            total_size,
+        })
     }
 
-    async fn update_client(&self, request: Request<pb::UpdateClientRequest>) -> Reply<pb::UpdateClientResponse> {
+    async fn update_client(
+        &self,
+        request: Request<pb::UpdateClientRequest>,
+    ) -> Reply<pb::UpdateClientResponse> {
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
         let repeat = fields.take("request_id", self.repeats.of(&request));
@@ -94,13 +121,18 @@ impl ClientService for Clients {
         let before = lock_live(&mut tx, id, "client.id").await?;
         etag::check(&client.etag, before.version)?;
         let client = sql::update(&mut tx, &before, &change.apply(&before.details)).await?;
-        let answer = pb::UpdateClientResponse { client: Some(client.into()) };
+        let answer = pb::UpdateClientResponse {
+            client: Some(client.into()),
+        };
         repeat.store(&mut tx, &answer).await?;
         tx.commit().await?;
         reply(answer)
     }
 
-    async fn delete_client(&self, request: Request<pb::DeleteClientRequest>) -> Reply<pb::DeleteClientResponse> {
+    async fn delete_client(
+        &self,
+        request: Request<pb::DeleteClientRequest>,
+    ) -> Reply<pb::DeleteClientResponse> {
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
         let repeat = fields.take("request_id", self.repeats.of(&request));
@@ -114,7 +146,9 @@ impl ClientService for Clients {
         let before = lock_live(&mut tx, id, "id").await?;
         etag::check(&request.etag, before.version)?;
         let client = sql::delete(&mut tx, id).await?;
-        let answer = pb::DeleteClientResponse { client: Some(client.into()) };
+        let answer = pb::DeleteClientResponse {
+            client: Some(client.into()),
+        };
         repeat.store(&mut tx, &answer).await?;
         tx.commit().await?;
         reply(answer)
@@ -140,7 +174,9 @@ impl ClientService for Clients {
             Some(_) => sql::undelete(&mut tx, id).await?,
             None => before,
         };
-        let answer = pb::UndeleteClientResponse { client: Some(client.into()) };
+        let answer = pb::UndeleteClientResponse {
+            client: Some(client.into()),
+        };
         repeat.store(&mut tx, &answer).await?;
         tx.commit().await?;
         reply(answer)
@@ -150,9 +186,14 @@ impl ClientService for Clients {
 /// A client that is not deleted, and that nobody else changes until the transaction ends.
 async fn lock_live(tx: &mut TenantTx, id: i64, field: &'static str) -> Result<Client, Error> {
     let client = sql::lock(tx, id).await?;
-    client.filter(|client| client.delete_time.is_none()).ok_or(not_found(field))
+    client
+        .filter(|client| client.delete_time.is_none())
+        .ok_or(not_found(field))
 }
 
 fn not_found(field: &'static str) -> Error {
-    Error::NotFound { resource: "client", field }
+    Error::NotFound {
+        resource: "client",
+        field,
+    }
 }

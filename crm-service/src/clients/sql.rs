@@ -27,7 +27,8 @@ pub async fn insert(tx: &mut TenantTx, details: &Details) -> Result<Client, Erro
              (account_id, first_name, last_name, name_key, email, email_key, phone_number, status,
               country, currency, notes, labels, create_time, update_time)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)
-         RETURNING ", columns!()
+         RETURNING ",
+        columns!()
     ))
     .bind(account_id)
     .bind(&details.first_name)
@@ -53,7 +54,9 @@ pub async fn insert(tx: &mut TenantTx, details: &Details) -> Result<Client, Erro
 pub async fn find(tx: &mut TenantTx, id: i64) -> Result<Option<Client>, Error> {
     let account_id = tx.account_id();
     let client = sqlx::query_as(sql!(
-        "SELECT ", columns!(), " FROM crm.clients
+        "SELECT ",
+        columns!(),
+        " FROM crm.clients
          WHERE account_id = $1 AND id = $2 AND delete_time IS NULL"
     ))
     .bind(account_id)
@@ -67,7 +70,9 @@ pub async fn find(tx: &mut TenantTx, id: i64) -> Result<Option<Client>, Error> {
 pub async fn lock(tx: &mut TenantTx, id: i64) -> Result<Option<Client>, Error> {
     let account_id = tx.account_id();
     let client = sqlx::query_as(sql!(
-        "SELECT ", columns!(), " FROM crm.clients WHERE account_id = $1 AND id = $2 FOR NO KEY UPDATE"
+        "SELECT ",
+        columns!(),
+        " FROM crm.clients WHERE account_id = $1 AND id = $2 FOR NO KEY UPDATE"
     ))
     .bind(account_id)
     .bind(id)
@@ -77,7 +82,11 @@ pub async fn lock(tx: &mut TenantTx, id: i64) -> Result<Option<Client>, Error> {
 }
 
 /// Puts new details in place of those of a locked client.
-pub async fn update(tx: &mut TenantTx, before: &Client, details: &Details) -> Result<Client, Error> {
+pub async fn update(
+    tx: &mut TenantTx,
+    before: &Client,
+    details: &Details,
+) -> Result<Client, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
     let client: Client = sqlx::query_as(sql!(
         "UPDATE crm.clients
@@ -85,7 +94,8 @@ pub async fn update(tx: &mut TenantTx, before: &Client, details: &Details) -> Re
              phone_number = $8, status = $9, country = $10, currency = $11, notes = $12,
              labels = $13, update_time = $14, version = version + 1
          WHERE account_id = $1 AND id = $2
-         RETURNING ", columns!()
+         RETURNING ",
+        columns!()
     ))
     .bind(account_id)
     .bind(before.id)
@@ -117,7 +127,8 @@ pub async fn delete(tx: &mut TenantTx, id: i64) -> Result<Client, Error> {
     let client = sqlx::query_as(sql!(
         "UPDATE crm.clients SET delete_time = $3, update_time = $3, version = version + 1
          WHERE account_id = $1 AND id = $2
-         RETURNING ", columns!()
+         RETURNING ",
+        columns!()
     ))
     .bind(account_id)
     .bind(id)
@@ -133,7 +144,8 @@ pub async fn undelete(tx: &mut TenantTx, id: i64) -> Result<Client, Error> {
     sqlx::query_as(sql!(
         "UPDATE crm.clients SET delete_time = NULL, update_time = $3, version = version + 1
          WHERE account_id = $1 AND id = $2
-         RETURNING ", columns!()
+         RETURNING ",
+        columns!()
     ))
     .bind(account_id)
     .bind(id)
@@ -154,7 +166,11 @@ pub async fn count(tx: &mut TenantTx, filter: &Filter) -> Result<i64, Error> {
 }
 
 fn page_query(account_id: i64, filter: &Filter, page: &Page) -> ListQuery {
-    let select = concat!("SELECT ", columns!(), " FROM crm.clients WHERE account_id = ");
+    let select = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM crm.clients WHERE account_id = "
+    );
     let mut query = ListQuery::new(select, account_id);
     narrow(&mut query, account_id, filter);
     query.page(page);
@@ -162,7 +178,10 @@ fn page_query(account_id: i64, filter: &Filter, page: &Page) -> ListQuery {
 }
 
 fn count_query(account_id: i64, filter: &Filter) -> ListQuery {
-    let mut query = ListQuery::new("SELECT count(*) FROM crm.clients WHERE account_id = ", account_id);
+    let mut query = ListQuery::new(
+        "SELECT count(*) FROM crm.clients WHERE account_id = ",
+        account_id,
+    );
     narrow(&mut query, account_id, filter);
     query
 }
@@ -173,7 +192,12 @@ fn narrow(query: &mut ListQuery, account_id: i64, filter: &Filter) {
         [] => {}
         // A single one is an equality, so that the index by status keeps the order.
         [status] => _ = query.text(" AND status = ").bind(*status),
-        several => _ = query.text(" AND status = ANY(").bind(several.to_vec()).text(")"),
+        several => {
+            _ = query
+                .text(" AND status = ANY(")
+                .bind(several.to_vec())
+                .text(")")
+        }
     }
     if let Some(country) = filter.country {
         query.text(" AND country = ").bind(country.code());
@@ -212,21 +236,27 @@ async fn add_search_words(tx: &mut TenantTx, id: i64, details: &Details) -> Resu
 
 async fn drop_search_words(tx: &mut TenantTx, id: i64) -> Result<(), Error> {
     let account_id = tx.account_id();
-    sqlx::query(sql!("DELETE FROM crm.client_search_words WHERE account_id = $1 AND client_id = $2"))
-        .bind(account_id)
-        .bind(id)
-        .execute(tx.connection())
-        .await?;
+    sqlx::query(sql!(
+        "DELETE FROM crm.client_search_words WHERE account_id = $1 AND client_id = $2"
+    ))
+    .bind(account_id)
+    .bind(id)
+    .execute(tx.connection())
+    .await?;
     Ok(())
 }
 
 /// Every combination of filters, orders and places in them.
 fn list_variants() -> Vec<String> {
     let filters = filter_variants();
-    let counts = filters.iter().map(|filter| count_query(1, filter).into_text());
+    let counts = filters
+        .iter()
+        .map(|filter| count_query(1, filter).into_text());
     let pages = Page::variants(super::model::ORDERS);
     let lists = filters.iter().flat_map(|filter| {
-        pages.iter().map(move |page| page_query(1, filter, page).into_text())
+        pages
+            .iter()
+            .map(move |page| page_query(1, filter, page).into_text())
     });
     counts.chain(lists).collect()
 }
@@ -235,9 +265,17 @@ fn filter_variants() -> Vec<Filter> {
     let mut filters = Vec::new();
     for statuses in [vec![], vec!["active"], vec!["active", "paused"]] {
         for country in ["", "NL"] {
-            for words in [vec![], vec!["ada".to_owned()], vec!["ada".to_owned(), "love".to_owned()]] {
+            for words in [
+                vec![],
+                vec!["ada".to_owned()],
+                vec!["ada".to_owned(), "love".to_owned()],
+            ] {
                 let country = service_kit::fields::Country::optional(country).unwrap_or_default();
-                filters.push(Filter { statuses: statuses.clone(), country, words });
+                filters.push(Filter {
+                    statuses: statuses.clone(),
+                    country,
+                    words,
+                });
             }
         }
     }

@@ -23,16 +23,41 @@ fn ada() -> pb::Client {
     }
 }
 
-async fn update(crm: &Crm, by: &Person, client: pb::Client, paths: &[&str]) -> Result<pb::Client, tonic::Status> {
-    let update_mask = (!paths.is_empty())
-        .then(|| prost_types::FieldMask { paths: paths.iter().map(ToString::to_string).collect() });
-    let request = pb::UpdateClientRequest { client: Some(client), update_mask, request_id: String::new() };
-    Ok(crm.clients().update_client(signed(by, request)).await?.into_inner().client.unwrap())
+async fn update(
+    crm: &Crm,
+    by: &Person,
+    client: pb::Client,
+    paths: &[&str],
+) -> Result<pb::Client, tonic::Status> {
+    let update_mask = (!paths.is_empty()).then(|| prost_types::FieldMask {
+        paths: paths.iter().map(ToString::to_string).collect(),
+    });
+    let request = pb::UpdateClientRequest {
+        client: Some(client),
+        update_mask,
+        request_id: String::new(),
+    };
+    Ok(crm
+        .clients()
+        .update_client(signed(by, request))
+        .await?
+        .into_inner()
+        .client
+        .unwrap())
 }
 
 async fn undelete(crm: &Crm, by: &Person, id: i64) -> Result<pb::Client, tonic::Status> {
-    let request = pb::UndeleteClientRequest { id, ..Default::default() };
-    Ok(crm.clients().undelete_client(signed(by, request)).await?.into_inner().client.unwrap())
+    let request = pb::UndeleteClientRequest {
+        id,
+        ..Default::default()
+    };
+    Ok(crm
+        .clients()
+        .undelete_client(signed(by, request))
+        .await?
+        .into_inner()
+        .client
+        .unwrap())
 }
 
 #[tokio::test]
@@ -40,7 +65,11 @@ async fn what_was_created_is_what_is_read() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
     // Output only: whatever somebody sends here changes nothing.
-    let sent = pb::Client { id: 999, etag: "mine".into(), ..ada() };
+    let sent = pb::Client {
+        id: 999,
+        etag: "mine".into(),
+        ..ada()
+    };
     let made = crm.create(&ana, sent).await;
     assert!(made.id != 999 && made.create_time.is_some() && made.delete_time.is_none());
     assert_eq!(crm.get(&ana, made.id).await.unwrap(), made);
@@ -59,7 +88,10 @@ async fn what_is_not_said_is_active_and_in_the_accounts_currency() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
     let made = crm.create(&ana, named("Ada", "")).await;
-    assert_eq!((made.status(), made.currency.as_str(), made.email.as_str()), (ClientStatus::Active, "USD", ""));
+    assert_eq!(
+        (made.status(), made.currency.as_str(), made.email.as_str()),
+        (ClientStatus::Active, "USD", "")
+    );
     crm.create(&ana, named("Bob", "")).await;
 }
 
@@ -80,17 +112,32 @@ async fn everything_wrong_is_named_at_once_and_nothing_is_written() {
         labels: (0..65).map(|n| (n.to_string(), String::new())).collect(),
         ..Default::default()
     };
-    let request = pb::CreateClientRequest { client: Some(client), request_id: "x".into() };
+    let request = pb::CreateClientRequest {
+        client: Some(client),
+        request_id: "x".into(),
+    };
     let refused = refusal(crm.clients().create_client(signed(&ana, request)).await);
     assert_eq!(refused.said(), (Code::InvalidArgument, "INVALID_FIELDS"));
     assert_eq!(
         refused.fields,
         [
-            "request_id", "client.first_name", "client.last_name", "client.email", "client.phone_number",
-            "client.status", "client.country", "client.currency", "client.notes", "client.labels",
+            "request_id",
+            "client.first_name",
+            "client.last_name",
+            "client.email",
+            "client.phone_number",
+            "client.status",
+            "client.country",
+            "client.currency",
+            "client.notes",
+            "client.labels",
         ]
     );
-    let refused = refusal(crm.clients().create_client(signed(&ana, pb::CreateClientRequest::default())).await);
+    let refused = refusal(
+        crm.clients()
+            .create_client(signed(&ana, pb::CreateClientRequest::default()))
+            .await,
+    );
     assert_eq!(refused.said(), (Code::InvalidArgument, "MISSING_FIELDS"));
     assert_eq!(refused.message, "Missing required fields");
     assert_eq!(crm.database.digest().await, before);
@@ -102,8 +149,14 @@ async fn an_address_is_one_live_clients_in_the_account_whatever_its_case() {
     let (ana, bob) = (crm.sign_up("ana").await, crm.sign_up("bob").await);
     let first = crm.create(&ana, ada()).await;
     let before = crm.database.digest().await;
-    let again = pb::Client { email: "ADA@example.com".into(), ..ada() };
-    let request = pb::CreateClientRequest { client: Some(again.clone()), request_id: String::new() };
+    let again = pb::Client {
+        email: "ADA@example.com".into(),
+        ..ada()
+    };
+    let request = pb::CreateClientRequest {
+        client: Some(again.clone()),
+        request_id: String::new(),
+    };
     let refused = refusal(crm.clients().create_client(signed(&ana, request)).await);
     assert_eq!(refused.said(), (Code::AlreadyExists, "CLIENT_EMAIL_TAKEN"));
     assert_eq!(crm.database.digest().await, before);
@@ -115,7 +168,11 @@ async fn an_address_is_one_live_clients_in_the_account_whatever_its_case() {
     let refused = refusal(undelete(&crm, &ana, first.id).await);
     assert_eq!(refused.said(), (Code::AlreadyExists, "CLIENT_EMAIL_TAKEN"));
     let other = crm.create(&ana, named("Bo", "")).await;
-    let taking = pb::Client { id: other.id, email: "ada@EXAMPLE.com".into(), ..Default::default() };
+    let taking = pb::Client {
+        id: other.id,
+        email: "ada@EXAMPLE.com".into(),
+        ..Default::default()
+    };
     let refused = refusal(update(&crm, &ana, taking, &[]).await);
     assert_eq!(refused.said(), (Code::AlreadyExists, "CLIENT_EMAIL_TAKEN"));
     crm.delete(&ana, second.id).await;
@@ -134,7 +191,14 @@ async fn an_update_changes_what_its_mask_names() {
         country: "NL".into(),
         ..Default::default()
     };
-    let changed = update(&crm, &ana, sent, &["first_name", "status", "email", "labels"]).await.unwrap();
+    let changed = update(
+        &crm,
+        &ana,
+        sent,
+        &["first_name", "status", "email", "labels"],
+    )
+    .await
+    .unwrap();
     let expected = pb::Client {
         first_name: "Augusta".into(),
         status: ClientStatus::Paused.into(),
@@ -158,7 +222,10 @@ async fn without_a_mask_an_update_changes_what_is_present_and_ignores_what_is_ou
     sent.last_name = "King".into();
     sent.notes = String::new();
     let changed = update(&crm, &ana, sent, &[]).await.unwrap();
-    assert_eq!((changed.last_name.as_str(), changed.notes.as_str()), ("King", made.notes.as_str()));
+    assert_eq!(
+        (changed.last_name.as_str(), changed.notes.as_str()),
+        ("King", made.notes.as_str())
+    );
     assert_eq!(changed.create_time, made.create_time);
 }
 
@@ -169,14 +236,30 @@ async fn a_mask_reaches_nothing_but_what_may_change() {
     let ana = crm.sign_up("ana").await;
     let made = crm.create(&ana, ada()).await;
     let before = crm.database.digest().await;
-    for path in ["*", "id", "account_id", "create_time", "delete_time", "etag", "labels.tier", "nothing", ""] {
-        let sent = pb::Client { id: made.id, ..Default::default() };
+    for path in [
+        "*",
+        "id",
+        "account_id",
+        "create_time",
+        "delete_time",
+        "etag",
+        "labels.tier",
+        "nothing",
+        "",
+    ] {
+        let sent = pb::Client {
+            id: made.id,
+            ..Default::default()
+        };
         let refused = refusal(update(&crm, &ana, sent, &["first_name", path]).await);
         assert_eq!(refused.code, Code::InvalidArgument, "{path}");
         assert_eq!(refused.fields[0], "update_mask", "{path}");
     }
     for required in ["first_name", "status"] {
-        let sent = pb::Client { id: made.id, ..Default::default() };
+        let sent = pb::Client {
+            id: made.id,
+            ..Default::default()
+        };
         let refused = refusal(update(&crm, &ana, sent, &[required]).await);
         assert_eq!(refused.said(), (Code::InvalidArgument, "MISSING_FIELDS"));
     }
@@ -196,17 +279,34 @@ async fn an_etag_lets_only_the_present_version_be_changed() {
         first_name: name.to_owned(),
         ..Default::default()
     };
-    let changed = update(&crm, &ana, change(&made.etag, "One"), &[]).await.unwrap();
+    let changed = update(&crm, &ana, change(&made.etag, "One"), &[])
+        .await
+        .unwrap();
     let before = crm.database.digest().await;
     let refused = refusal(update(&crm, &ana, change(&made.etag, "Two"), &[]).await);
     assert_eq!(refused.said(), (Code::Aborted, "ETAG_STALE"));
-    let request = pb::DeleteClientRequest { id: made.id, etag: made.etag.clone(), request_id: String::new() };
+    let request = pb::DeleteClientRequest {
+        id: made.id,
+        etag: made.etag.clone(),
+        request_id: String::new(),
+    };
     let refused = refusal(crm.clients().delete_client(signed(&ana, request)).await);
     assert_eq!(refused.said(), (Code::Aborted, "ETAG_STALE"));
     assert_eq!(crm.database.digest().await, before);
-    let request = pb::DeleteClientRequest { id: made.id, etag: changed.etag, request_id: String::new() };
-    crm.clients().delete_client(signed(&ana, request)).await.unwrap();
-    let request = pb::UndeleteClientRequest { id: made.id, etag: made.etag.clone(), request_id: String::new() };
+    let request = pb::DeleteClientRequest {
+        id: made.id,
+        etag: changed.etag,
+        request_id: String::new(),
+    };
+    crm.clients()
+        .delete_client(signed(&ana, request))
+        .await
+        .unwrap();
+    let request = pb::UndeleteClientRequest {
+        id: made.id,
+        etag: made.etag.clone(),
+        request_id: String::new(),
+    };
     let refused = refusal(crm.clients().undelete_client(signed(&ana, request)).await);
     assert_eq!(refused.said(), (Code::Aborted, "ETAG_STALE"));
 }
@@ -216,10 +316,21 @@ async fn of_two_updates_from_the_same_version_one_is_told() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
     let made = crm.create(&ana, ada()).await;
-    let change = |name: &str| pb::Client { first_name: name.to_owned(), ..made.clone() };
-    let (one, other) =
-        tokio::join!(update(&crm, &ana, change("One"), &[]), update(&crm, &ana, change("Other"), &[]));
-    assert_eq!([&one, &other].iter().filter(|answer| answer.is_ok()).count(), 1);
+    let change = |name: &str| pb::Client {
+        first_name: name.to_owned(),
+        ..made.clone()
+    };
+    let (one, other) = tokio::join!(
+        update(&crm, &ana, change("One"), &[]),
+        update(&crm, &ana, change("Other"), &[])
+    );
+    assert_eq!(
+        [&one, &other]
+            .iter()
+            .filter(|answer| answer.is_ok())
+            .count(),
+        1
+    );
     let refused = refusal(if one.is_err() { one } else { other });
     assert_eq!(refused.said(), (Code::Aborted, "ETAG_STALE"));
 }
@@ -233,22 +344,53 @@ async fn a_deleted_client_is_hidden_and_comes_back_as_it_was() {
     assert!(deleted.delete_time.is_some());
     for answer in [
         crm.get(&ana, made.id).await,
-        update(&crm, &ana, pb::Client { id: made.id, first_name: "X".into(), ..Default::default() }, &[]).await,
+        update(
+            &crm,
+            &ana,
+            pb::Client {
+                id: made.id,
+                first_name: "X".into(),
+                ..Default::default()
+            },
+            &[],
+        )
+        .await,
         crm.clients()
-            .delete_client(signed(&ana, pb::DeleteClientRequest { id: made.id, ..Default::default() }))
+            .delete_client(signed(
+                &ana,
+                pb::DeleteClientRequest {
+                    id: made.id,
+                    ..Default::default()
+                },
+            ))
             .await
             .map(|answer| answer.into_inner().client.unwrap()),
     ] {
         assert_eq!(refusal(answer).said(), (Code::NotFound, "NOT_FOUND"));
     }
-    let hidden = pb::ListClientsRequest { search: "ada".into(), include_total: true, ..Default::default() };
+    let hidden = pb::ListClientsRequest {
+        search: "ada".into(),
+        include_total: true,
+        ..Default::default()
+    };
     assert_eq!(crm.list(&ana, hidden.clone()).await.total_size, Some(0));
 
     let back = undelete(&crm, &ana, made.id).await.unwrap();
-    let expected = pb::Client { update_time: back.update_time, etag: back.etag.clone(), ..made };
+    let expected = pb::Client {
+        update_time: back.update_time,
+        etag: back.etag.clone(),
+        ..made
+    };
     assert_eq!(back, expected);
-    assert_eq!(crm.list(&ana, hidden).await.clients, std::slice::from_ref(&back));
-    assert_eq!(undelete(&crm, &ana, back.id).await.unwrap(), back, "what is not deleted stays as it is");
+    assert_eq!(
+        crm.list(&ana, hidden).await.clients,
+        std::slice::from_ref(&back)
+    );
+    assert_eq!(
+        undelete(&crm, &ana, back.id).await.unwrap(),
+        back,
+        "what is not deleted stays as it is"
+    );
 }
 
 #[tokio::test]
@@ -258,7 +400,13 @@ async fn an_unknown_id_is_named_with_its_field() {
     for id in [7, -1, i64::MAX] {
         let refused = refusal(crm.get(&ana, id).await);
         assert_eq!(refused.said(), (Code::NotFound, "NOT_FOUND"));
-        assert_eq!(refused.metadata, [("field".into(), "id".into()), ("resource".into(), "client".into())]);
+        assert_eq!(
+            refused.metadata,
+            [
+                ("field".into(), "id".into()),
+                ("resource".into(), "client".into())
+            ]
+        );
     }
     let refused = refusal(crm.get(&ana, 0).await);
     assert_eq!(refused.said(), (Code::InvalidArgument, "MISSING_FIELDS"));

@@ -22,6 +22,7 @@ async fn text_that_is_not_utf8_is_refused() {
     let ana = crm.sign_up("ana").await;
     // CreateClientRequest.client.first_name, one byte, 0xff.
     let request = raw::request(vec![0x0a, 0x03, 0x12, 0x01, 0xff], &ana.token);
-    let refused = refusal(raw::call(&crm.channel, "/crm.v1.ClientService/CreateClient", request).await);
+    let refused =
+        refusal(raw::call(&crm.channel, "/crm.v1.ClientService/CreateClient", request).await);
     assert_eq!(refused.said(), (Code::InvalidArgument, "MALFORMED_MESSAGE"));
 }

@@ -28,7 +28,8 @@ impl NewEmployee {
         let last_name = fields.take("employee.last_name", Text::parse(&employee.last_name));
         let role = fields.take("employee.role", parse_role(employee.role));
         let job_role = fields.take("employee.job_role", Text::parse(&employee.job_role));
-        let phone_number = fields.take("employee.phone_number", Text::parse(&employee.phone_number));
+        let phone_number =
+            fields.take("employee.phone_number", Text::parse(&employee.phone_number));
         let email = email?;
         Some(Self {
             name: name_or_local_part(name?, &email),
@@ -136,7 +137,10 @@ mod tests {
 
     #[test]
     fn what_is_not_said_has_a_default() {
-        let asked = pb::Employee { email: "ana.b@example.com".into(), ..Default::default() };
+        let asked = pb::Employee {
+            email: "ana.b@example.com".into(),
+            ..Default::default()
+        };
         let employee = parse(&asked).expect("an e-mail address is enough");
         assert_eq!(employee.name.as_str(), "ana.b");
         assert_eq!(employee.role, Role::Employee);
@@ -153,7 +157,18 @@ mod tests {
             ..Default::default()
         };
         let violations = parse(&asked).err().expect("four are bad");
-        let named: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
-        assert_eq!(named, ["employee.email", "employee.name", "employee.role", "employee.phone_number"]);
+        let named: Vec<_> = violations
+            .iter()
+            .map(|violation| violation.field.as_str())
+            .collect();
+        assert_eq!(
+            named,
+            [
+                "employee.email",
+                "employee.name",
+                "employee.role",
+                "employee.phone_number"
+            ]
+        );
     }
 }

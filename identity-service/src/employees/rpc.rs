@@ -3,14 +3,7 @@
 use std::sync::Arc;
 
 use proto::identity::v1::{self as pb, employee_service_server::EmployeeService};
-use service_kit::{
-    Reply,
-    auth::open,
-    db::Db,
-    fields::Fields,
-    idempotency::Repeats,
-    reply,
-};
+use service_kit::{Reply, auth::open, db::Db, fields::Fields, idempotency::Repeats, reply};
 use tonic::Request;
 
 use super::{
@@ -45,7 +38,9 @@ impl EmployeeService for Employees {
             return reply(answer);
         }
         let employee = sql::insert(&mut tx, &employee, &login).await?;
-        let answer = pb::CreateEmployeeResponse { employee: Some(employee.into()) };
+        let answer = pb::CreateEmployeeResponse {
+            employee: Some(employee.into()),
+        };
         repeat.store(&mut tx, &answer).await?;
         tx.commit().await?;
         reply(answer)
@@ -54,9 +49,17 @@ impl EmployeeService for Employees {
 
 impl Employees {
     /// What to store for somebody whose password was chosen for them, if one was.
-    async fn login_with(&self, password: Option<NewPassword>) -> Result<Login, service_kit::error::Error> {
-        let Some(password) = password else { return Ok(Login::default()) };
+    async fn login_with(
+        &self,
+        password: Option<NewPassword>,
+    ) -> Result<Login, service_kit::error::Error> {
+        let Some(password) = password else {
+            return Ok(Login::default());
+        };
         let hash = self.passwords.hash(password).await?;
-        Ok(Login { password_hash: Some(hash), password_change_advised: true })
+        Ok(Login {
+            password_hash: Some(hash),
+            password_change_advised: true,
+        })
     }
 }

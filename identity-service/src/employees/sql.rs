@@ -44,7 +44,11 @@ pub async fn find_by_email(db: &Db, email_key: &str) -> Result<Option<Found<Cand
 }
 
 /// Adds a person to the transaction's account.
-pub async fn insert(tx: &mut TenantTx, employee: &NewEmployee, login: &Login) -> Result<Employee, Error> {
+pub async fn insert(
+    tx: &mut TenantTx,
+    employee: &NewEmployee,
+    login: &Login,
+) -> Result<Employee, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
     sqlx::query_as(sql!(
         "WITH e AS (
@@ -54,7 +58,9 @@ pub async fn insert(tx: &mut TenantTx, employee: &NewEmployee, login: &Login) ->
                   create_time, update_time)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)
              RETURNING *)
-         SELECT ", columns!(), " FROM e JOIN identity.accounts a ON a.id = $1"
+         SELECT ",
+        columns!(),
+        " FROM e JOIN identity.accounts a ON a.id = $1"
     ))
     .bind(account_id)
     .bind(employee.email.as_str())
@@ -78,7 +84,9 @@ pub async fn insert(tx: &mut TenantTx, employee: &NewEmployee, login: &Login) ->
 pub async fn find(tx: &mut TenantTx, id: i64) -> Result<Option<Employee>, Error> {
     let account_id = tx.account_id();
     let employee = sqlx::query_as(sql!(
-        "SELECT ", columns!(), "
+        "SELECT ",
+        columns!(),
+        "
          FROM identity.employees e JOIN identity.accounts a ON a.id = $1
          WHERE e.account_id = $1 AND e.id = $2 AND e.delete_time IS NULL"
     ))
@@ -91,10 +99,15 @@ pub async fn find(tx: &mut TenantTx, id: i64) -> Result<Option<Employee>, Error>
 
 /// The person who may log in now, with the very hash that was just verified; locked, so that
 /// whoever deactivates them or changes the password comes before or after, not between.
-pub async fn find_for_login(tx: &mut TenantTx, candidate: &Candidate) -> Result<Option<Employee>, Error> {
+pub async fn find_for_login(
+    tx: &mut TenantTx,
+    candidate: &Candidate,
+) -> Result<Option<Employee>, Error> {
     let account_id = tx.account_id();
     let employee = sqlx::query_as(sql!(
-        "SELECT ", columns!(), "
+        "SELECT ",
+        columns!(),
+        "
          FROM identity.employees e JOIN identity.accounts a ON a.id = $1
          WHERE e.account_id = $1 AND e.id = $2 AND e.delete_time IS NULL AND e.is_active
            AND e.password_hash = $3

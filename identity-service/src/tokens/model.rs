@@ -18,7 +18,9 @@ impl Token {
 
     /// One that looks like ours; anything else is refused without asking the database.
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let digits = text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         (text.len() == Self::DIGITS && digits).then(|| Self(Zeroizing::new(text.to_owned())))
     }
 
@@ -36,7 +38,11 @@ impl Token {
 
     /// The copy that only this service can open, and only as this employee's.
     pub fn seal(&self, keys: &Keyring, employee_id: i64) -> Vec<u8> {
-        keys.seal(Purpose::EmployeeToken, &employee_id.to_be_bytes(), self.0.as_bytes())
+        keys.seal(
+            Purpose::EmployeeToken,
+            &employee_id.to_be_bytes(),
+            self.0.as_bytes(),
+        )
     }
 
     /// The token in a sealed copy.
@@ -63,7 +69,14 @@ mod tests {
     fn what_does_not_look_like_one_is_none() {
         let good = "0123456789abcdef0123456789abcdef01234567";
         assert!(Token::parse(good).is_some());
-        for bad in ["", &good[1..], &good.to_uppercase(), &format!("{good}0"), &good.replace('0', "g"), &good.replace('0', "é")] {
+        for bad in [
+            "",
+            &good[1..],
+            &good.to_uppercase(),
+            &format!("{good}0"),
+            &good.replace('0', "g"),
+            &good.replace('0', "é"),
+        ] {
             assert!(Token::parse(bad).is_none(), "{bad:?}");
         }
     }
@@ -73,7 +86,10 @@ mod tests {
         let keys = Keyring::parse(&Keyring::generate()).expect("a key");
         let token = Token::mint();
         let sealed = token.seal(&keys, 7);
-        assert_eq!(Token::unseal(&keys, 7, &sealed).map(|token| token.expose()), Some(token.expose()));
+        assert_eq!(
+            Token::unseal(&keys, 7, &sealed).map(|token| token.expose()),
+            Some(token.expose())
+        );
         assert!(Token::unseal(&keys, 8, &sealed).is_none());
     }
 }

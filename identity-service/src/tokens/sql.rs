@@ -48,7 +48,11 @@ pub async fn look_up(db: &Db, token: &Token) -> Result<Found<Shown>, Error> {
 
 /// The employee's one token: the one that exists or, now, a new one. Of two calls at once one
 /// makes it and both return it.
-pub async fn get_or_create(tx: &mut TenantTx, keys: &Keyring, employee_id: i64) -> Result<Token, Error> {
+pub async fn get_or_create(
+    tx: &mut TenantTx,
+    keys: &Keyring,
+    employee_id: i64,
+) -> Result<Token, Error> {
     if let Some(token) = find(tx, keys, employee_id).await? {
         return Ok(token);
     }
@@ -82,10 +86,15 @@ async fn find(tx: &mut TenantTx, keys: &Keyring, employee_id: i64) -> Result<Opt
     .bind(employee_id)
     .fetch_optional(tx.connection())
     .await?;
-    let Some((key, sealed)) = row else { return Ok(None) };
+    let Some((key, sealed)) = row else {
+        return Ok(None);
+    };
     let token = Token::unseal(keys, employee_id, &sealed);
     if token.is_none() {
-        tracing::warn!(employee_id, "a token does not open with the present keys and is replaced");
+        tracing::warn!(
+            employee_id,
+            "a token does not open with the present keys and is replaced"
+        );
         revoke(tx, &key).await?;
     }
     Ok(token)

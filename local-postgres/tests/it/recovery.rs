@@ -2,14 +2,17 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, chown, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use local_postgres::{Durability, Settings, throwaway_folder};
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
+use tokio::task::JoinHandle;
 
 use crate::support::{
     ask, assert_nothing_runs_in, connect, kill, postmaster, processes_in, refusal, start, tell,
@@ -109,41 +112,104 @@ async fn a_killed_server_is_recovered() {
 }
 
 #[tokio::test]
-async fn a_server_killed_over_a_busy_session_is_recovered() {
+async fn a_busy_session_does_not_outlive_its_killed_server() {
     let folder = throwaway_folder("busy").unwrap();
-    let server = start(kept(&folder)).await;
-    let mut session = connect(&server).await;
-    let busy = tokio::spawn(async move {
-        let endless = "SELECT count(*)::text FROM generate_series(1, 100000) a, generate_series(1, 1000000) b";
-        sqlx::query_scalar::<_, String>(endless)
-            .fetch_one(&mut session)
-            .await
-    });
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let server = start(throwaway(&folder)).await;
+    let busy = keep_busy(connect(&server).await).await;
     kill(postmaster(&folder));
     drop(server);
+    assert!(processes_in(&folder).is_empty());
+    assert!(busy.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_busy_session_that_outlives_server_and_program_keeps_nobody_out() {
+    let folder = throwaway_folder("stray").unwrap();
+    let mut program = run_program(&folder);
+    let password = fs::read_to_string(folder.join("password")).unwrap();
+    let options = PgConnectOptions::new()
+        .socket(folder.join("socket"))
+        .username("clientele")
+        .password(password.trim())
+        .database("postgres");
+    let busy = keep_busy(PgConnection::connect_with(&options).await.unwrap()).await;
+    // Stopped, the program cannot do anything about its killed server.
+    signal(&program, Signal::STOP);
+    kill(postmaster(&folder));
+    program.kill().unwrap();
+    program.wait().unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(
         !processes_in(&folder).is_empty(),
-        "a busy session does not notice that its server is gone"
+        "the session is not busy enough for this test"
     );
 
     let server = start(kept(&folder)).await;
     assert!(busy.await.unwrap().is_err());
+    assert_eq!(ask(&server, "SELECT text FROM note").await, "remember");
     server.stop().await.unwrap();
     assert_nothing_runs_in(&folder);
+}
+
+/// Lets a session compute, which keeps it from noticing what happens around it.
+async fn keep_busy(mut session: PgConnection) -> JoinHandle<sqlx::Result<String>> {
+    let endless =
+        "SELECT count(*)::text FROM generate_series(1, 100000) a, generate_series(1, 1000000) b";
+    let busy =
+        tokio::spawn(async move { sqlx::query_scalar(endless).fetch_one(&mut session).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    busy
+}
+
+fn signal(program: &Child, signal: Signal) {
+    kill_process(Pid::from_child(program), signal).unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_react_is_ended_all_the_same() {
+    let folder = throwaway_folder("stopped").unwrap();
+    let server = start(throwaway(&folder)).await;
+    kill_process(postmaster(&folder), Signal::STOP).unwrap();
+    drop(server);
+    assert!(processes_in(&folder).is_empty());
+    start(throwaway(&folder)).await.stop().await.unwrap();
+}
+
+/// Root's servers run as somebody else, and who that is may change between two starts.
+#[tokio::test]
+async fn a_cluster_is_served_as_its_owner() {
+    let folder = throwaway_folder("owner").unwrap();
+    let data = folder.join("data");
+    start(throwaway(&data)).await.stop().await.unwrap();
+    if rustix::process::geteuid().is_root() {
+        const SOMEBODY: u32 = 12_345;
+        give(&data.join("cluster"), SOMEBODY);
+        chown(&data, None, Some(SOMEBODY)).unwrap();
+        chown(&*folder, None, Some(SOMEBODY)).unwrap();
+    }
+    start(throwaway(&data)).await.stop().await.unwrap();
+}
+
+fn give(path: &Path, user: u32) {
+    lchown(path, Some(user), Some(user)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path(), user);
+        }
+    }
 }
 
 #[tokio::test]
 async fn files_that_name_a_living_stranger_keep_nobody_out() {
     let folder = throwaway_folder("stranger").unwrap();
-    let server = start(kept(&folder)).await;
+    let server = start(throwaway(&folder)).await;
     let process = postmaster(&folder);
+    let pid_file = folder.join("cluster/postmaster.pid");
+    let text = fs::read_to_string(&pid_file).unwrap();
     kill(process);
     drop(server);
 
     let stranger = stranger(&folder.join("cluster"));
-    let pid_file = folder.join("cluster/postmaster.pid");
-    let text = fs::read_to_string(&pid_file).unwrap();
     let number = process.as_raw_nonzero().to_string();
     fs::write(
         &pid_file,
@@ -158,7 +224,7 @@ async fn files_that_name_a_living_stranger_keep_nobody_out() {
     )
     .unwrap();
 
-    start(kept(&folder)).await.stop().await.unwrap();
+    start(throwaway(&folder)).await.stop().await.unwrap();
     let id = Pid::from_raw(i32::try_from(stranger.0.id()).unwrap()).unwrap();
     assert!(
         rustix::process::test_kill_process(id).is_ok(),

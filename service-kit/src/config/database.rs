@@ -26,15 +26,24 @@ impl DatabaseSettings {
             reader.problem("DATABASE_POOL_SIZE is 0: no query could ever run; write at least 1.");
         }
         let role_prefix = role_prefix(reader);
-        url.map(|url| Self { url, pool_size, role_prefix })
+        url.map(|url| Self {
+            url,
+            pool_size,
+            role_prefix,
+        })
     }
 }
 
 fn own_url(reader: &mut Reader<'_>, name: &str) -> Option<Secret> {
     let url = reader.secret(name)?;
-    if !["postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme)) {
+    if !["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| url.expose().starts_with(scheme))
+    {
         // The value itself holds the password: it is not repeated.
-        reader.problem(format!("{name} is not a URL that begins with postgres://: write it like that."));
+        reader.problem(format!(
+            "{name} is not a URL that begins with postgres://: write it like that."
+        ));
     }
     Some(url)
 }
@@ -51,7 +60,9 @@ fn url_of_parts(reader: &mut Reader<'_>) -> Option<Secret> {
     }
     for (setting, missing) in [("DB_NAME", name.is_none()), ("DB_USER", user.is_none())] {
         if missing {
-            reader.problem(format!("{setting} is missing beside the other DB_ settings: set it, or DATABASE_URL."));
+            reader.problem(format!(
+                "{setting} is missing beside the other DB_ settings: set it, or DATABASE_URL."
+            ));
         }
     }
     let port: u16 = reader.parsed("DB_PORT", 5432);
@@ -60,12 +71,19 @@ fn url_of_parts(reader: &mut Reader<'_>) -> Option<Secret> {
         None => encoded(&user?),
     };
     let host = host_part(host.as_deref().unwrap_or("localhost"));
-    Some(Secret::new(format!("postgres://{credentials}@{host}:{port}/{}", encoded(&name?))))
+    Some(Secret::new(format!(
+        "postgres://{credentials}@{host}:{port}/{}",
+        encoded(&name?)
+    )))
 }
 
 /// A name, an address, or the folder of a socket.
 fn host_part(host: &str) -> String {
-    if host.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{host}]") } else { encoded(host) }
+    if host.parse::<std::net::Ipv6Addr>().is_ok() {
+        format!("[{host}]")
+    } else {
+        encoded(host)
+    }
 }
 
 fn encoded(text: &str) -> String {
@@ -74,7 +92,10 @@ fn encoded(text: &str) -> String {
 
 fn role_prefix(reader: &mut Reader<'_>) -> String {
     let prefix = reader.text("DATABASE_ROLE_PREFIX").unwrap_or_default();
-    if !prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+    if !prefix
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || c == '_')
+    {
         reader.problem(format!(
             "DATABASE_ROLE_PREFIX is {prefix:?}: use letters, digits and underscores only."
         ));
@@ -91,7 +112,10 @@ mod tests {
         let source = Source::from(pairs.iter().copied());
         let mut reader = Reader::new(&source);
         let settings = DatabaseSettings::read(&mut reader, "CRM");
-        let sentences = reader.finish(&["CRM_"]).err().map(|error| error.to_string());
+        let sentences = reader
+            .finish(&["CRM_"])
+            .err()
+            .map(|error| error.to_string());
         (settings, sentences.unwrap_or_default())
     }
 
@@ -114,9 +138,21 @@ mod tests {
 
     #[test]
     fn parts_may_hold_any_character() {
-        let parts = [("DB_NAME", "c/r"), ("DB_USER", "a@b"), ("DB_PASSWORD", "p:/?#")];
-        assert_eq!(url(&parts), "postgres://a%40b:p%3A%2F%3F%23@localhost:5432/c%2Fr");
-        let socket = [("DB_NAME", "crm"), ("DB_USER", "me"), ("DB_HOST", "/run/pg"), ("DB_PORT", "6000")];
+        let parts = [
+            ("DB_NAME", "c/r"),
+            ("DB_USER", "a@b"),
+            ("DB_PASSWORD", "p:/?#"),
+        ];
+        assert_eq!(
+            url(&parts),
+            "postgres://a%40b:p%3A%2F%3F%23@localhost:5432/c%2Fr"
+        );
+        let socket = [
+            ("DB_NAME", "crm"),
+            ("DB_USER", "me"),
+            ("DB_HOST", "/run/pg"),
+            ("DB_PORT", "6000"),
+        ];
         assert_eq!(url(&socket), "postgres://me@%2Frun%2Fpg:6000/crm");
         let v6 = [("DB_NAME", "crm"), ("DB_USER", "me"), ("DB_HOST", "::1")];
         assert_eq!(url(&v6), "postgres://me@[::1]:5432/crm");
@@ -126,19 +162,34 @@ mod tests {
     fn half_of_the_parts_is_a_problem() {
         let (settings, sentences) = read(&[("DB_HOST", "db")]);
         assert!(settings.is_none());
-        assert!(sentences.contains("DB_NAME is missing") && sentences.contains("DB_USER is missing"));
+        assert!(
+            sentences.contains("DB_NAME is missing") && sentences.contains("DB_USER is missing")
+        );
     }
 
     #[test]
     fn a_wrong_url_is_refused_and_not_repeated() {
         let (_, sentences) = read(&[("CRM_DATABASE_URL", "mysql://root:hunter2@db")]);
-        assert!(sentences.contains("CRM_DATABASE_URL") && !sentences.contains("hunter2"), "{sentences}");
+        assert!(
+            sentences.contains("CRM_DATABASE_URL") && !sentences.contains("hunter2"),
+            "{sentences}"
+        );
     }
 
     #[test]
     fn roles_have_plain_names() {
         let base = ("DATABASE_URL", "postgres://db");
-        assert_eq!(read(&[base, ("DATABASE_ROLE_PREFIX", "a1_")]).0.unwrap().role_prefix, "a1_");
-        assert!(read(&[base, ("DATABASE_ROLE_PREFIX", "a-b")]).1.contains("letters, digits"));
+        assert_eq!(
+            read(&[base, ("DATABASE_ROLE_PREFIX", "a1_")])
+                .0
+                .unwrap()
+                .role_prefix,
+            "a1_"
+        );
+        assert!(
+            read(&[base, ("DATABASE_ROLE_PREFIX", "a-b")])
+                .1
+                .contains("letters, digits")
+        );
     }
 }

@@ -76,11 +76,16 @@ mod tests {
 
     #[test]
     fn formats_and_endpoints_are_checked() {
-        let source =
-            Source::from([("LOG_FORMAT", "xml"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")]);
+        let source = Source::from([
+            ("LOG_FORMAT", "xml"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+        ]);
         let mut reader = Reader::new(&source);
         let settings = TelemetrySettings::read(&mut reader, "crm-service");
-        assert_eq!((settings.format, settings.filter.as_str()), (LogFormat::Text, "info"));
+        assert_eq!(
+            (settings.format, settings.filter.as_str()),
+            (LogFormat::Text, "info")
+        );
         let sentences = reader.finish(&[]).unwrap_err().to_string();
         assert_eq!(sentences.lines().count(), 2, "{sentences}");
     }

@@ -27,7 +27,10 @@ pub struct Roles {
 impl Roles {
     /// `identity_app` and `identity_lookup`, with the installation's prefix before them.
     pub fn new(prefix: &str, schema: &str) -> Self {
-        Self { app: format!("{prefix}{schema}_app"), lookup: format!("{prefix}{schema}_lookup") }
+        Self {
+            app: format!("{prefix}{schema}_app"),
+            lookup: format!("{prefix}{schema}_lookup"),
+        }
     }
 }
 
@@ -59,9 +62,15 @@ impl Db {
             refuse_wide_role(&options, role, schema.name).await?;
         }
         Ok(Self {
-            app: pool(settings.pool_size, &roles.app, schema.name, "").connect_lazy_with(options.clone()),
-            lookup: pool(settings.pool_size, &roles.lookup, schema.name, "; SET default_transaction_read_only = on")
-                .connect_lazy_with(options),
+            app: pool(settings.pool_size, &roles.app, schema.name, "")
+                .connect_lazy_with(options.clone()),
+            lookup: pool(
+                settings.pool_size,
+                &roles.lookup,
+                schema.name,
+                "; SET default_transaction_read_only = on",
+            )
+            .connect_lazy_with(options),
             schema,
         })
     }
@@ -73,7 +82,8 @@ impl Db {
 
     /// A transaction inside the account that a task found by itself.
     pub async fn begin_system(&self, system: System) -> Result<TenantTx, Error> {
-        self.begin_as(system.account_id(), Actor::System(system.task())).await
+        self.begin_as(system.account_id(), Actor::System(system.task()))
+            .await
     }
 
     /// Single reads that precede a tenant.
@@ -82,7 +92,11 @@ impl Db {
     }
 
     /// The scope of an account that does not exist yet: its id is drawn here.
-    pub async fn new_tenant(&self, draw: &'static str, task: &'static str) -> Result<System, Error> {
+    pub async fn new_tenant(
+        &self,
+        draw: &'static str,
+        task: &'static str,
+    ) -> Result<System, Error> {
         let id = sqlx::query_scalar(draw).fetch_one(&self.app).await?;
         Ok(System::new(id, task))
     }
@@ -95,7 +109,11 @@ impl Db {
     async fn begin_as(&self, account_id: i64, actor: Actor) -> Result<TenantTx, Error> {
         // One round trip; the account is a number, so there is nothing to escape.
         let begin = format!("BEGIN; SET LOCAL app.account_id = '{account_id}'");
-        Ok(TenantTx::new(self.begin_alive(&begin).await?, account_id, actor))
+        Ok(TenantTx::new(
+            self.begin_alive(&begin).await?,
+            account_id,
+            actor,
+        ))
     }
 
     /// After a restart of the database every pooled connection is dead. Nothing was asked yet,
@@ -104,7 +122,9 @@ impl Db {
         let mut dead = 0;
         loop {
             match self.app.begin_with(AssertSqlSafe(begin.to_owned())).await {
-                Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) if dead < self.app.size() => dead += 1,
+                Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) if dead < self.app.size() => {
+                    dead += 1
+                }
                 begun => return Ok(begun?),
             }
         }
@@ -118,9 +138,16 @@ impl Ready for Db {
             .fetch_one(&self.lookup)
             .await
             .map_err(|error| error.to_string())?;
-        let needed = self.schema.migrator.iter().map(|migration| migration.version).max();
+        let needed = self
+            .schema
+            .migrator
+            .iter()
+            .map(|migration| migration.version)
+            .max();
         if applied < needed {
-            return Err(format!("the schema is at {applied:?} and must be at {needed:?}: run migrate"));
+            return Err(format!(
+                "the schema is at {applied:?} and must be at {needed:?}: run migrate"
+            ));
         }
         Ok(())
     }
@@ -152,7 +179,9 @@ fn pool(size: u32, role: &str, schema: &str, also: &str) -> PgPoolOptions {
         .after_connect(move |connection, _| {
             let adopt = adopt.clone();
             Box::pin(async move {
-                sqlx::raw_sql(AssertSqlSafe(adopt)).execute(connection).await?;
+                sqlx::raw_sql(AssertSqlSafe(adopt))
+                    .execute(connection)
+                    .await?;
                 Ok(())
             })
         })
@@ -161,17 +190,23 @@ fn pool(size: u32, role: &str, schema: &str, also: &str) -> PgPoolOptions {
 /// Takes a role on. Only the service's own schema is on the path, so that nothing of another
 /// application in the same database is ever meant by accident.
 fn adopt(role: &str, schema: &str) -> String {
-    format!("SET ROLE \"{role}\"; SET search_path = {schema}; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'")
+    format!(
+        "SET ROLE \"{role}\"; SET search_path = {schema}; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'"
+    )
 }
 
 /// One connection, if the database answers within a while.
-pub(super) async fn wait_for_database(options: &PgConnectOptions) -> Result<PgConnection, StartError> {
+pub(super) async fn wait_for_database(
+    options: &PgConnectOptions,
+) -> Result<PgConnection, StartError> {
     let patience = tokio::time::Instant::now() + START_TIMEOUT;
     loop {
         match PgConnection::connect_with(options).await {
             Ok(connection) => return Ok(connection),
             Err(error) if is_permanent(&error) || tokio::time::Instant::now() > patience => {
-                return Err(StartError::new(format!("The database does not answer: {error}.")));
+                return Err(StartError::new(format!(
+                    "The database does not answer: {error}."
+                )));
             }
             Err(error) => {
                 tracing::warn!(%error, "the database does not answer yet");
@@ -183,10 +218,16 @@ pub(super) async fn wait_for_database(options: &PgConnectOptions) -> Result<PgCo
 
 /// A wrong password or a missing database do not mend themselves; a server that is starting does.
 fn is_permanent(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().as_deref() != Some("57P03"))
+    error
+        .as_database_error()
+        .is_some_and(|error| error.code().as_deref() != Some("57P03"))
 }
 
-async fn refuse_wide_role(options: &PgConnectOptions, role: &str, schema: &str) -> Result<(), StartError> {
+async fn refuse_wide_role(
+    options: &PgConnectOptions,
+    role: &str,
+    schema: &str,
+) -> Result<(), StartError> {
     let mut connection = wait_for_database(options).await?;
     sqlx::raw_sql(AssertSqlSafe(adopt(role, schema))).execute(&mut connection).await.map_err(|error| {
         StartError::new(format!(

@@ -23,17 +23,25 @@ pub enum Meaning {
 
 impl Constraint {
     pub const fn taken(name: &'static str, reason: Reason) -> Self {
-        Self { name, means: Meaning::Taken(reason) }
+        Self {
+            name,
+            means: Meaning::Taken(reason),
+        }
     }
 
     pub const fn ours(name: &'static str) -> Self {
-        Self { name, means: Meaning::Ours }
+        Self {
+            name,
+            means: Meaning::Ours,
+        }
     }
 }
 
 /// The meaning of an error of a write, where constraints may have a say in it.
 pub fn explain(constraints: &[Constraint], error: sqlx::Error) -> Error {
-    let violated = error.as_database_error().and_then(|error| error.constraint());
+    let violated = error
+        .as_database_error()
+        .and_then(|error| error.constraint());
     let known = violated.and_then(|name| constraints.iter().find(|known| known.name == name));
     match known.map(|constraint| constraint.means) {
         Some(Meaning::Taken(reason)) => Error::Taken(reason),

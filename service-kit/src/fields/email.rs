@@ -20,7 +20,10 @@ impl Email {
         if text.len() > Self::MAX {
             return Err(Flaw::bad("must be at most 255 bytes"));
         }
-        let plain = Options::default().with_required_tld().without_display_text().without_domain_literal();
+        let plain = Options::default()
+            .with_required_tld()
+            .without_display_text()
+            .without_domain_literal();
         EmailAddress::parse_with_options(text, plain)
             .map_err(|_| Flaw::bad("must be an e-mail address such as ana@example.com"))?;
         // Legal inside quotes, and in a header the end of it.
@@ -78,14 +81,28 @@ mod tests {
 
     #[test]
     fn what_is_not_an_address_is_refused() {
-        for bad in ["ana", "ana@", "@example.com", "a b@example.com", "ana@localhost", "Ana <ana@example.com>",
-            "ana@example.com\nbcc:x@example.com", "\"a b\"@example.com", "ana@[127.0.0.1]"] {
+        for bad in [
+            "ana",
+            "ana@",
+            "@example.com",
+            "a b@example.com",
+            "ana@localhost",
+            "Ana <ana@example.com>",
+            "ana@example.com\nbcc:x@example.com",
+            "\"a b\"@example.com",
+            "ana@[127.0.0.1]",
+        ] {
             assert!(matches!(Email::required(bad), Err(Flaw::Bad(_))), "{bad:?}");
         }
     }
 
     #[test]
     fn the_local_part_is_what_names_a_person_without_a_name() {
-        assert_eq!(Email::required("ana.b@example.com").expect("an address").local_part(), "ana.b");
+        assert_eq!(
+            Email::required("ana.b@example.com")
+                .expect("an address")
+                .local_part(),
+            "ana.b"
+        );
     }
 }

@@ -17,7 +17,9 @@ impl Labels {
         }
         let parsed = labels.into_iter().map(|(key, value)| {
             if !is_key(&key) {
-                return Err(Flaw::bad("must have keys of 1 to 63 characters out of a-z, 0-9, '_', '-' and '.'"));
+                return Err(Flaw::bad(
+                    "must have keys of 1 to 63 characters out of a-z, 0-9, '_', '-' and '.'",
+                ));
             }
             Ok((key, Text::<255>::parse(&value)?.into_string()))
         });
@@ -31,7 +33,9 @@ impl Labels {
 
 fn is_key(key: &str) -> bool {
     (1..=63).contains(&key.len())
-        && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.".contains(&b))
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.".contains(&b))
 }
 
 #[cfg(test)]
@@ -52,7 +56,13 @@ mod tests {
 
     #[test]
     fn there_are_at_most_64() {
-        let many = |count: usize| Labels::parse((0..count).map(|n| (format!("k{n}"), String::new())).collect());
+        let many = |count: usize| {
+            Labels::parse(
+                (0..count)
+                    .map(|n| (format!("k{n}"), String::new()))
+                    .collect(),
+            )
+        };
         assert!(many(64).is_ok());
         assert!(many(65).is_err());
     }

@@ -9,7 +9,11 @@ use crate::telemetry::metrics::Metrics;
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Serves the figures and the state, until it is dropped.
-pub async fn serve(listener: Option<TcpListener>, metrics: Metrics, serving: watch::Receiver<bool>) {
+pub async fn serve(
+    listener: Option<TcpListener>,
+    metrics: Metrics,
+    serving: watch::Receiver<bool>,
+) {
     let Some(listener) = listener else { return };
     let routes = Router::new()
         .route("/metrics", get(figures).with_state(metrics))
@@ -24,5 +28,9 @@ async fn figures(State(metrics): State<Metrics>) -> ([(&'static str, &'static st
 }
 
 async fn state(State(serving): State<watch::Receiver<bool>>) -> (StatusCode, &'static str) {
-    if *serving.borrow() { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+    if *serving.borrow() {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
 }

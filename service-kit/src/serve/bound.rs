@@ -34,7 +34,13 @@ impl Bound {
             }
             None => (None, None),
         };
-        Ok(Self { listener, admin, tls, address, admin_address })
+        Ok(Self {
+            listener,
+            admin,
+            tls,
+            address,
+            admin_address,
+        })
     }
 
     /// Where calls are taken, with the real port where the setting said 0.
@@ -59,9 +65,13 @@ async fn listen(at: SocketAddr, setting: &str) -> Result<(TcpListener, SocketAdd
                 format!("{at} is in use by another program: stop it or set {setting}.")
             }
             io::ErrorKind::PermissionDenied => {
-                format!("{at} may not be listened on by this user: set {setting} to a port above 1023.")
+                format!(
+                    "{at} may not be listened on by this user: set {setting} to a port above 1023."
+                )
             }
-            _ => format!("{at} cannot be listened on ({error}): set {setting} to an address of this machine."),
+            _ => format!(
+                "{at} cannot be listened on ({error}): set {setting} to an address of this machine."
+            ),
         })
     })
 }
@@ -76,14 +86,21 @@ fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
         .map_err(|error| pem_flaw("TLS_KEY_FILE", &files.key, &error))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
+        .and_then(|builder| {
+            builder
+                .with_no_client_auth()
+                .with_single_cert(certificates, key)
+        })
         .map_err(|error| pair_flaw(files, &error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 fn pem_flaw(setting: &str, path: &Path, error: &rustls::pki_types::pem::Error) -> StartError {
-    StartError::new(format!("{setting} names {}, which is no readable PEM file ({error}).", path.display()))
+    StartError::new(format!(
+        "{setting} names {}, which is no readable PEM file ({error}).",
+        path.display()
+    ))
 }
 
 fn pair_flaw(files: &TlsFiles, error: &rustls::Error) -> StartError {

@@ -37,9 +37,14 @@ const EXPOSED_HEADERS: [HeaderName; 6] = [
 /// The layer for an allow-list of origins. None of our calls needs cookies, so browsers are
 /// not allowed to send any.
 pub fn layer(origins: &[String]) -> CorsLayer {
-    let origins: Vec<_> = origins.iter().map(|origin| AllowedOrigin::new(origin)).collect();
+    let origins: Vec<_> = origins
+        .iter()
+        .map(|origin| AllowedOrigin::new(origin))
+        .collect();
     let allowed = move |origin: &HeaderValue, _: &Parts| {
-        origins.iter().any(|allowed| allowed.matches(origin.as_bytes()))
+        origins
+            .iter()
+            .any(|allowed| allowed.matches(origin.as_bytes()))
     };
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(allowed))
@@ -85,9 +90,12 @@ mod tests {
     fn an_origin_is_matched_exactly() {
         let exact = AllowedOrigin::new("https://app.example.com");
         assert!(exact.matches(b"https://app.example.com"));
-        for other in
-            ["https://app.example.com:8443", "https://app.example.com.evil.org", "http://app.example.com", "null"]
-        {
+        for other in [
+            "https://app.example.com:8443",
+            "https://app.example.com.evil.org",
+            "http://app.example.com",
+            "null",
+        ] {
             assert!(!exact.matches(other.as_bytes()), "{other}");
         }
     }

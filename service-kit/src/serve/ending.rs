@@ -22,7 +22,10 @@ impl<F: FnOnce(bool) + Send + Unpin + 'static> Ending<F> {
 
     /// The same body, at whose end this is told.
     pub fn after(self, body: Body) -> Body {
-        Body::new(Followed { body: Some(body), ending: self })
+        Body::new(Followed {
+            body: Some(body),
+            ending: self,
+        })
     }
 }
 
@@ -54,7 +57,9 @@ impl<F: FnOnce(bool) + Send + Unpin + 'static> HttpBody for Followed<F> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
         let polled = Pin::new(body).poll_frame(cx);
         match &polled {
             Poll::Ready(None) => self.ending.tell(true),
@@ -71,7 +76,10 @@ impl<F: FnOnce(bool) + Send + Unpin + 'static> HttpBody for Followed<F> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map(HttpBody::size_hint).unwrap_or_default()
+        self.body
+            .as_ref()
+            .map(HttpBody::size_hint)
+            .unwrap_or_default()
     }
 }
 

@@ -40,12 +40,15 @@ impl Methods {
         let mut methods = HashMap::new();
         for set in sets {
             let set = FileDescriptorSet::decode(set).map_err(|error| {
-                StartError::new(format!("The built-in descriptor is damaged: {error}. Build it again."))
+                StartError::new(format!(
+                    "The built-in descriptor is damaged: {error}. Build it again."
+                ))
             })?;
             let of_set = methods_of(&set).filter(|(service, _)| {
                 services.contains(&service.as_str()) || COMMON_SERVICES.contains(&service.as_str())
             });
-            methods.extend(of_set.map(|(_, method)| (format!("/{}", method.name), Arc::new(method))));
+            methods
+                .extend(of_set.map(|(_, method)| (format!("/{}", method.name), Arc::new(method))));
         }
         Ok(Self(methods))
     }
@@ -63,7 +66,11 @@ fn methods_of(set: &FileDescriptorSet) -> impl Iterator<Item = (String, Method)>
             let quiet = COMMON_SERVICES.contains(&service_name.as_str());
             service.method.iter().map(move |method| {
                 let name = format!("{service_name}/{}", method.name()).into();
-                let method = Method { name, streaming: method.server_streaming(), quiet };
+                let method = Method {
+                    name,
+                    streaming: method.server_streaming(),
+                    quiet,
+                };
                 (service_name.clone(), method)
             })
         })
@@ -82,8 +89,15 @@ mod tests {
         assert!(!get.streaming && !get.quiet);
         let watch = methods.find("/grpc.health.v1.Health/Watch").unwrap();
         assert!(watch.streaming && watch.quiet);
-        assert!(methods.find("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo").is_some());
-        assert!(methods.find("/identity.v1.AuthService/Login").is_none(), "the other service's");
+        assert!(
+            methods
+                .find("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+                .is_some()
+        );
+        assert!(
+            methods.find("/identity.v1.AuthService/Login").is_none(),
+            "the other service's"
+        );
     }
 
     #[test]

@@ -170,7 +170,9 @@ fn with_reflection(
             .register_encoded_file_descriptor_set(descriptor)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
         let shown = services.iter().chain(&["grpc.health.v1.Health"]);
-        shown.fold(builder, |builder, service| builder.with_service_name(*service))
+        shown.fold(builder, |builder, service| {
+            builder.with_service_name(*service)
+        })
     };
     let flaw = |error| StartError::new(format!("The descriptor cannot be reflected: {error}."));
     let v1 = builder().build_v1().map_err(flaw)?;

@@ -49,12 +49,20 @@ pub async fn judge(request: Request, next: Next) -> Response {
     // A panic ends one call and not the connection with all its others.
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = answer.unwrap_or_else(|_logged_by_the_hook| refuse(panicked()));
-    let Some(context) = context::current() else { return response };
+    let Some(context) = context::current() else {
+        return response;
+    };
     if response.headers().contains_key(Status::GRPC_STATUS) {
         settle(response.headers_mut(), Place::Headers, &context);
         return response;
     }
-    response.map(|body| Body::new(Judged { body, context, over: false }))
+    response.map(|body| {
+        Body::new(Judged {
+            body,
+            context,
+            over: false,
+        })
+    })
 }
 
 /// Where a status was found: before any handler was asked, or at the end of an answer.
@@ -76,9 +84,16 @@ fn settle(headers: &mut HeaderMap, place: Place, context: &RequestContext) {
 }
 
 fn outcome_in(headers: &HeaderMap) -> Outcome {
-    let code = headers.get(Status::GRPC_STATUS).map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
-    let reason = headers.get(REASON_TRAILER).and_then(|reason| reason.to_str().ok());
-    Outcome { code, reason: reason.unwrap_or_default().to_owned() }
+    let code = headers
+        .get(Status::GRPC_STATUS)
+        .map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
+    let reason = headers
+        .get(REASON_TRAILER)
+        .and_then(|reason| reason.to_str().ok());
+    Outcome {
+        code,
+        reason: reason.unwrap_or_default().to_owned(),
+    }
 }
 
 /// What callers are told instead of what a library said.
@@ -101,12 +116,16 @@ fn translate(found: &Status, place: Place) -> Status {
             "The message is compressed in a way that this server does not know.",
         ),
         (Code::Unimplemented, _) => Error::MethodUnknown.into(),
-        (Code::NotFound, _) => {
-            transport_status(Code::NotFound, Reason::NotFound, "There is nothing of this name.")
-        }
-        (Code::InvalidArgument, _) => {
-            transport_status(Code::InvalidArgument, Reason::InvalidFields, "This cannot be asked.")
-        }
+        (Code::NotFound, _) => transport_status(
+            Code::NotFound,
+            Reason::NotFound,
+            "There is nothing of this name.",
+        ),
+        (Code::InvalidArgument, _) => transport_status(
+            Code::InvalidArgument,
+            Reason::InvalidFields,
+            "This cannot be asked.",
+        ),
         (Code::Cancelled, _) => Status::cancelled(""),
         _ => Error::internal(format!("unexpected status {found}")).into(),
     }

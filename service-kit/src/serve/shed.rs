@@ -27,7 +27,10 @@ pub struct Gauge {
 impl Gauge {
     pub fn new(max_in_flight: usize, metrics: Metrics) -> Self {
         let permits = max_in_flight.min(Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(permits)), metrics }
+        Self {
+            permits: Arc::new(Semaphore::new(permits)),
+            metrics,
+        }
     }
 }
 
@@ -45,7 +48,8 @@ pub async fn shed(State(gauge): State<Arc<Gauge>>, request: Request, next: Next)
         return refuse(Error::Overloaded { retry: RETRY });
     };
     let response = next.run(request).await;
-    let streaming = context::current().is_some_and(|call| call.method().is_some_and(|m| m.streaming));
+    let streaming =
+        context::current().is_some_and(|call| call.method().is_some_and(|m| m.streaming));
     if streaming {
         return response;
     }

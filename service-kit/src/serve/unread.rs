@@ -30,7 +30,9 @@ pub async fn until_due<F: Future>(work: F) -> Option<F::Output> {
             if let Poll::Ready(output) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
             }
-            let Some(due) = DUE.with(Cell::get) else { return Poll::Pending };
+            let Some(due) = DUE.with(Cell::get) else {
+                return Poll::Pending;
+            };
             if alarm.deadline() != due {
                 alarm.as_mut().reset(due);
             }

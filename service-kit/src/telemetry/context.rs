@@ -69,7 +69,11 @@ impl RequestContext {
     /// Which service is asked, and for which of its methods if there is such a one.
     #[must_use]
     pub fn addressed_to(self, service: &'static str, method: Option<Arc<Method>>) -> Self {
-        Self { service, method, ..self }
+        Self {
+            service,
+            method,
+            ..self
+        }
     }
 
     /// The service being asked: one process may run two.
@@ -115,12 +119,18 @@ impl RequestContext {
     /// Statements sent to the database, and the time spent waiting for them.
     pub fn database(&self) -> (u32, Duration) {
         let nanos = self.database_nanos.load(Ordering::Relaxed);
-        (self.queries.load(Ordering::Relaxed), Duration::from_nanos(nanos))
+        (
+            self.queries.load(Ordering::Relaxed),
+            Duration::from_nanos(nanos),
+        )
     }
 }
 
 /// Runs a future as part of a request.
-pub fn scope<F: Future>(context: Arc<RequestContext>, future: F) -> impl Future<Output = F::Output> {
+pub fn scope<F: Future>(
+    context: Arc<RequestContext>,
+    future: F,
+) -> impl Future<Output = F::Output> {
     CURRENT.scope(context, future)
 }
 
@@ -137,7 +147,9 @@ pub fn current() -> Option<Arc<RequestContext>> {
 /// Notes who is calling.
 pub fn identify(caller: &Caller) {
     if let Some(request) = current() {
-        let _once = request.caller.set((caller.account_id(), caller.actor().to_string()));
+        let _once = request
+            .caller
+            .set((caller.account_id(), caller.actor().to_string()));
     }
 }
 

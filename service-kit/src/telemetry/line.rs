@@ -40,7 +40,10 @@ pub fn write_rpc(request: &Arc<RequestContext>, path: &str, outcome: &Outcome) {
     let code = code_text(outcome.code);
     let took = millis(request.started.elapsed());
     let (queries, waited) = request.database();
-    let (account, actor) = request.caller().map(|(account, actor)| (*account, actor.as_str())).unzip();
+    let (account, actor) = request
+        .caller()
+        .map(|(account, actor)| (*account, actor.as_str()))
+        .unzip();
     context::enter(request, || {
         event_at!(
             level,
@@ -59,7 +62,12 @@ pub fn write_rpc(request: &Arc<RequestContext>, path: &str, outcome: &Outcome) {
 
 /// The line for a request that was none, such as a preflight or a browser gone astray.
 /// Without a status nobody waited for the answer.
-pub fn write_http(request: &Arc<RequestContext>, verb: &Verb, path: &str, status: Option<StatusCode>) {
+pub fn write_http(
+    request: &Arc<RequestContext>,
+    verb: &Verb,
+    path: &str,
+    status: Option<StatusCode>,
+) {
     let level = http_level(verb, status);
     let path = path_shown(path);
     let status = status.map_or("cancelled".to_owned(), |status| status.as_u16().to_string());
@@ -99,7 +107,9 @@ fn millis(time: Duration) -> f64 {
 }
 
 fn path_shown(path: &str) -> &str {
-    path.char_indices().nth(MAX_PATH_CHARS).map_or(path, |(end, _)| &path[..end])
+    path.char_indices()
+        .nth(MAX_PATH_CHARS)
+        .map_or(path, |(end, _)| &path[..end])
 }
 
 #[cfg(test)]
@@ -108,7 +118,10 @@ mod tests {
 
     #[test]
     fn times_have_one_decimal() {
-        assert_eq!(format!("{}ms", millis(Duration::from_micros(3_149))), "3.1ms");
+        assert_eq!(
+            format!("{}ms", millis(Duration::from_micros(3_149))),
+            "3.1ms"
+        );
         assert_eq!(format!("{}ms", millis(Duration::from_secs(2))), "2000ms");
     }
 

@@ -82,7 +82,11 @@ impl Visit for Facts {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
-        if field.name() == "message" { self.message = text } else { self.add(field, text.into()) }
+        if field.name() == "message" {
+            self.message = text
+        } else {
+            self.add(field, text.into())
+        }
     }
 }
 
@@ -93,7 +97,10 @@ fn text(time: &str, metadata: &Metadata<'_>, facts: Facts) -> String {
         let _infallible = write!(line, "{}: ", metadata.target());
     }
     push_without_controls(&mut line, &facts.message);
-    let for_people = facts.fields.into_iter().filter(|(name, _)| !name.starts_with("said."));
+    let for_people = facts
+        .fields
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("said."));
     for (name, value) in for_people.chain(request_fields()) {
         push_field(&mut line, name, &value);
     }
@@ -115,12 +122,18 @@ fn push_field(line: &mut String, name: &str, value: &Value) {
 /// Whether a value can stand in a line without quotes.
 fn is_plain(text: &str) -> bool {
     !text.is_empty()
-        && !text.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '"' | '=' | '\\'))
+        && !text
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control() || matches!(c, '"' | '=' | '\\'))
 }
 
 fn push_without_controls(line: &mut String, text: &str) {
     for c in text.chars() {
-        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+        if c.is_control() {
+            line.extend(c.escape_default())
+        } else {
+            line.push(c)
+        }
     }
 }
 
@@ -132,7 +145,12 @@ fn json(time: &str, metadata: &Metadata<'_>, facts: Facts) -> String {
     object.insert("target".to_owned(), metadata.target().into());
     object.insert("message".to_owned(), facts.message.into());
     let service = context::current().map(|request| ("service", Value::from(request.service())));
-    for (name, value) in facts.fields.into_iter().chain(service).chain(request_fields()) {
+    for (name, value) in facts
+        .fields
+        .into_iter()
+        .chain(service)
+        .chain(request_fields())
+    {
         object.insert(name.trim_start_matches("said.").to_owned(), value);
     }
     Value::Object(object).to_string()
@@ -141,7 +159,10 @@ fn json(time: &str, metadata: &Metadata<'_>, facts: Facts) -> String {
 /// Which request this was about, if it was about one.
 fn request_fields() -> impl Iterator<Item = (&'static str, Value)> {
     context::current().into_iter().flat_map(|request| {
-        [("request_id", request.id().into()), ("trace_id", request.trace.trace_id().into())]
+        [
+            ("request_id", request.id().into()),
+            ("trace_id", request.trace.trace_id().into()),
+        ]
     })
 }
 
@@ -160,7 +181,10 @@ mod tests {
             for form in [text, json] {
                 let mut facts = Facts::default();
                 event.record(&mut facts);
-                self.0.lock().unwrap().push(form("NOW", event.metadata(), facts));
+                self.0
+                    .lock()
+                    .unwrap()
+                    .push(form("NOW", event.metadata(), facts));
             }
         }
     }

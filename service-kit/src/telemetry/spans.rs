@@ -51,7 +51,10 @@ impl Spans {
         let mut batch = BatchSpanProcessor::builder(exporter).build();
         batch.set_resource(&Resource::builder().with_service_name(service).build());
         let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME")).build();
-        Ok(Self { batch: Arc::new(batch), scope })
+        Ok(Self {
+            batch: Arc::new(batch),
+            scope,
+        })
     }
 
     /// Hands in the span of a call that is over. `name` is `crm.v1.ClientService/GetClient`.
@@ -114,5 +117,9 @@ fn attributes(request: &RequestContext, name: &str, outcome: &Outcome) -> Vec<Ke
 
 /// On a server's span only the server's faults are errors: so say the conventions for gRPC.
 fn status(outcome: &Outcome) -> Status {
-    if is_servers_fault(outcome.code) { Status::error(code_text(outcome.code)) } else { Status::Unset }
+    if is_servers_fault(outcome.code) {
+        Status::error(code_text(outcome.code))
+    } else {
+        Status::Unset
+    }
 }

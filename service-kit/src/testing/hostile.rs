@@ -11,7 +11,12 @@ use super::{
 use crate::policy::{Access, Rule};
 
 /// Sends garbage to every method of a package; returns what was not answered as it must be.
-pub async fn complaints(channel: &Channel, package: &str, policy: &[Rule], token: &str) -> Vec<String> {
+pub async fn complaints(
+    channel: &Channel,
+    package: &str,
+    policy: &[Rule],
+    token: &str,
+) -> Vec<String> {
     let mut complaints = Vec::new();
     let pool = descriptor::pool();
     for method in descriptor::methods(&pool, package) {
@@ -23,10 +28,15 @@ pub async fn complaints(channel: &Channel, package: &str, policy: &[Rule], token
         for (what, bytes, expected) in garbage() {
             let mut expect = |said: (Code, String), expected: (Code, &str)| {
                 if (said.0, said.1.as_str()) != expected {
-                    complaints.push(format!("{path} answers {what} with {said:?} instead of {expected:?}"));
+                    complaints.push(format!(
+                        "{path} answers {what} with {said:?} instead of {expected:?}"
+                    ));
                 }
             };
-            expect(said(channel, &path, raw::request(bytes.clone(), token)).await, expected);
+            expect(
+                said(channel, &path, raw::request(bytes.clone(), token)).await,
+                expected,
+            );
             // Who may not call is told so before the bytes are looked at.
             if rule.access != Access::Public {
                 let nobody = said(channel, &path, raw::request(bytes, "")).await;
@@ -46,9 +56,21 @@ const TOO_LARGE: (Code, &str) = (Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
 
 fn garbage() -> [(&'static str, Bytes, (Code, &'static str)); 3] {
     [
-        ("bytes that are no message", Bytes::from_static(&[0xff; 9]), MALFORMED),
-        ("a field that ends too early", Bytes::from_static(&[0x0a, 0x7f, 0x01]), MALFORMED),
-        ("an oversized message", Bytes::from(vec![0; 5 << 20]), TOO_LARGE),
+        (
+            "bytes that are no message",
+            Bytes::from_static(&[0xff; 9]),
+            MALFORMED,
+        ),
+        (
+            "a field that ends too early",
+            Bytes::from_static(&[0x0a, 0x7f, 0x01]),
+            MALFORMED,
+        ),
+        (
+            "an oversized message",
+            Bytes::from(vec![0; 5 << 20]),
+            TOO_LARGE,
+        ),
     ]
 }
 
@@ -64,7 +86,8 @@ async fn said(channel: &Channel, path: &str, request: Request<Bytes>) -> (Code, 
 
 /// 16 MiB of nothing, which are some kilobytes under way.
 async fn said_to_bomb(channel: &Channel, path: &str, token: &str) -> (Code, String) {
-    let mut client = tonic::client::Grpc::new(channel.clone()).send_compressed(CompressionEncoding::Gzip);
+    let mut client =
+        tonic::client::Grpc::new(channel.clone()).send_compressed(CompressionEncoding::Gzip);
     client.ready().await.unwrap();
     let bomb = raw::request(vec![0; 16 << 20], token);
     match client.unary(bomb, path.parse().unwrap(), BytesCodec).await {

@@ -34,12 +34,20 @@ pub struct Ids {
 }
 
 /// Everything that gave another account's row away: nothing, or sentences.
-pub async fn leaks(service: &Service<'_>, channel: &Channel, token: &str, ids: impl Fn(&str) -> Ids) -> Vec<String> {
+pub async fn leaks(
+    service: &Service<'_>,
+    channel: &Channel,
+    token: &str,
+    ids: impl Fn(&str) -> Ids,
+) -> Vec<String> {
     let mut leaks = Vec::new();
     for (method, reached) in id_fields(service) {
         let path = descriptor::path(&method);
         let Some(example) = service.examples.get(path.as_str()) else {
-            leaks.push(format!("{path} takes {} and has no example here", reached.name()));
+            leaks.push(format!(
+                "{path} takes {} and has no example here",
+                reached.name()
+            ));
             continue;
         };
         let ids = ids(&reached.name());
@@ -63,7 +71,11 @@ pub fn id_fields(service: &Service<'_>) -> Vec<(MethodDescriptor, Reached)> {
     let mut found = Vec::new();
     for method in descriptor::methods(&pool, service.package) {
         let path = descriptor::path(&method);
-        if service.policy.iter().any(|rule| rule.method == path && rule.access == Access::Service) {
+        if service
+            .policy
+            .iter()
+            .any(|rule| rule.method == path && rule.access == Access::Service)
+        {
             continue;
         }
         for reached in descriptor::fields(&method.input()) {
@@ -89,7 +101,12 @@ async fn answer(
     let mut message = DynamicMessage::decode(method.input(), example).unwrap();
     set(&mut message, reached, id);
     let bytes = prost_reflect::prost::Message::encode_to_vec(&message);
-    let answer = raw::call(channel, &descriptor::path(method), raw::request(bytes, token)).await;
+    let answer = raw::call(
+        channel,
+        &descriptor::path(method),
+        raw::request(bytes, token),
+    )
+    .await;
     answer.map(|_| ()).map_err(|status| Refusal::of(&status))
 }
 
@@ -97,7 +114,9 @@ fn set(message: &mut DynamicMessage, reached: &Reached, id: i64) {
     let (last, above) = reached.path.split_last().unwrap();
     let mut place = message;
     for field in above {
-        let Value::Message(inner) = place.get_field_mut(field) else { panic!("{} is no message", field.full_name()) };
+        let Value::Message(inner) = place.get_field_mut(field) else {
+            panic!("{} is no message", field.full_name())
+        };
         place = inner;
     }
     assert_eq!(place.descriptor(), *last.parent_message());

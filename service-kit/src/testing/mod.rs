@@ -2,7 +2,12 @@
 //! and the conventions of the house as checks over the catalogue, the statements and the
 //! descriptor.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "for tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "for tests"
+)]
 
 pub mod catalogue;
 pub mod cluster;

@@ -18,15 +18,27 @@ pub struct Recorded {
 
 /// Every statement linked into this test program that concerns a schema.
 pub fn recorded(schema: &str, not: &[&str]) -> Vec<Recorded> {
-    let fixed = statements().map(|s| Recorded { text: s.text.to_owned(), place: s.place.to_owned() });
-    let varied = families().flat_map(|family| {
-        (family.variants)().into_iter().map(|text| Recorded { text, place: family.place.to_owned() })
+    let fixed = statements().map(|s| Recorded {
+        text: s.text.to_owned(),
+        place: s.place.to_owned(),
     });
-    let foreign = ["identity", "crm"].into_iter().filter(|other| *other != schema);
+    let varied = families().flat_map(|family| {
+        (family.variants)().into_iter().map(|text| Recorded {
+            text,
+            place: family.place.to_owned(),
+        })
+    });
+    let foreign = ["identity", "crm"]
+        .into_iter()
+        .filter(|other| *other != schema);
     let foreign: Vec<String> = foreign.map(|other| format!("{other}.")).collect();
     fixed
         .chain(varied)
-        .filter(|statement| !foreign.iter().any(|other| statement.text.contains(other.as_str())))
+        .filter(|statement| {
+            !foreign
+                .iter()
+                .any(|other| statement.text.contains(other.as_str()))
+        })
         .filter(|statement| !not.iter().any(|part| statement.text.contains(part)))
         .collect()
 }
@@ -35,7 +47,11 @@ pub fn recorded(schema: &str, not: &[&str]) -> Vec<Recorded> {
 ///
 /// As the owner, whom row security does not bind, every condition in the plan is the
 /// statement's own.
-pub async fn unbound_scans(owner: &mut PgConnection, schema: &str, statement: &Recorded) -> Vec<String> {
+pub async fn unbound_scans(
+    owner: &mut PgConnection,
+    schema: &str,
+    statement: &Recorded,
+) -> Vec<String> {
     let plan = explain(owner, schema, &statement.text).await;
     let mut wrong = Vec::new();
     if writes_without_account(&statement.text) {
@@ -45,7 +61,10 @@ pub async fn unbound_scans(owner: &mut PgConnection, schema: &str, statement: &R
         let conditions = conditions(scan, &["Index Cond", "Recheck Cond", "Filter", "TID Cond"]);
         if !binds_account(scan, &conditions) {
             let table = scan["Relation Name"].as_str().unwrap_or("?");
-            wrong.push(format!("{}: scans {table} without its account: {}", statement.place, statement.text));
+            wrong.push(format!(
+                "{}: scans {table} without its account: {}",
+                statement.place, statement.text
+            ));
         }
     });
     wrong
@@ -54,14 +73,21 @@ pub async fn unbound_scans(owner: &mut PgConnection, schema: &str, statement: &R
 /// Scans that would read more of a table than the account's part of an index.
 ///
 /// As the service's own role, with row security in the plan.
-pub async fn unindexed_scans(service: &mut PgConnection, schema: &str, statement: &Recorded) -> Vec<String> {
+pub async fn unindexed_scans(
+    service: &mut PgConnection,
+    schema: &str,
+    statement: &Recorded,
+) -> Vec<String> {
     let plan = explain(service, schema, &statement.text).await;
     let mut wrong = Vec::new();
     each_scan(&plan, &mut |scan| {
         let conditions = conditions(scan, &["Index Cond", "Recheck Cond"]);
         if !binds_account(scan, &conditions) {
             let table = scan["Relation Name"].as_str().unwrap_or("?");
-            wrong.push(format!("{}: no index by account for {table}: {}", statement.place, statement.text));
+            wrong.push(format!(
+                "{}: no index by account for {table}: {}",
+                statement.place, statement.text
+            ));
         }
     });
     wrong
@@ -69,9 +95,15 @@ pub async fn unindexed_scans(service: &mut PgConnection, schema: &str, statement
 
 /// The generic plan of a statement, which also proves that it fits the schema.
 pub async fn explain(connection: &mut PgConnection, schema: &str, text: &str) -> Value {
-    let parameters = (1..100).take_while(|n| mentions_parameter(text, *n)).count();
+    let parameters = (1..100)
+        .take_while(|n| mentions_parameter(text, *n))
+        .count();
     let nulls = vec!["NULL"; parameters].join(", ");
-    let arguments = if parameters == 0 { String::new() } else { format!("({nulls})") };
+    let arguments = if parameters == 0 {
+        String::new()
+    } else {
+        format!("({nulls})")
+    };
     let prepare = format!(
         "SET search_path = {schema}; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
          PREPARE checked AS {text}"
@@ -81,7 +113,10 @@ pub async fn explain(connection: &mut PgConnection, schema: &str, text: &str) ->
         .await
         .unwrap_or_else(|error| panic!("{error}: {text}"));
     let explain = format!("EXPLAIN (FORMAT JSON) EXECUTE checked{arguments}");
-    let row = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_one(&mut *connection).await.unwrap();
+    let row = sqlx::raw_sql(AssertSqlSafe(explain))
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
     let plan: String = row.try_get_unchecked(0).unwrap();
     connection.execute("DEALLOCATE checked").await.unwrap();
     serde_json::from_str(&plan).unwrap()
@@ -100,13 +135,16 @@ pub fn each_scan(plan: &Value, look: &mut dyn FnMut(&Value)) {
         Value::Array(nodes) => nodes.iter().for_each(|node| each_scan(node, look)),
         Value::Object(node) => {
             // A bitmap heap scan repeats the condition of the index scans below it.
-            let scans = node.get("Node Type").and_then(Value::as_str).is_some_and(|kind| {
-                kind.ends_with("Scan") && kind != "Bitmap Index Scan"
-            });
+            let scans = node
+                .get("Node Type")
+                .and_then(Value::as_str)
+                .is_some_and(|kind| kind.ends_with("Scan") && kind != "Bitmap Index Scan");
             if scans && node.contains_key("Relation Name") {
                 look(plan);
             }
-            node.values().filter(|value| value.is_array() || value.is_object()).for_each(|value| each_scan(value, look));
+            node.values()
+                .filter(|value| value.is_array() || value.is_object())
+                .for_each(|value| each_scan(value, look));
         }
         _ => {}
     }
@@ -114,24 +152,38 @@ pub fn each_scan(plan: &Value, look: &mut dyn FnMut(&Value)) {
 
 /// The conditions of a scan, as PostgreSQL prints them.
 pub fn conditions(scan: &Value, kinds: &[&str]) -> String {
-    kinds.iter().filter_map(|kind| scan[*kind].as_str()).collect::<Vec<_>>().join(" AND ")
+    kinds
+        .iter()
+        .filter_map(|kind| scan[*kind].as_str())
+        .collect::<Vec<_>>()
+        .join(" AND ")
 }
 
 fn binds_account(scan: &Value, conditions: &str) -> bool {
-    let column = if scan["Relation Name"] == "accounts" { "id" } else { "account_id" };
+    let column = if scan["Relation Name"] == "accounts" {
+        "id"
+    } else {
+        "account_id"
+    };
     // `(account_id = $1)` or, where a join gave it, `(e.account_id = $1)`.
-    conditions.match_indices(&format!("{column} = ")).any(|(at, found)| {
-        let whole_name = !conditions[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        let value = &conditions[at + found.len()..];
-        whole_name && value.starts_with('$')
-    })
+    conditions
+        .match_indices(&format!("{column} = "))
+        .any(|(at, found)| {
+            let whole_name = !conditions[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+            let value = &conditions[at + found.len()..];
+            whole_name && value.starts_with('$')
+        })
 }
 
 fn writes_without_account(text: &str) -> bool {
     text.split("INSERT INTO ").skip(1).any(|insert| {
         let table = insert.split_whitespace().next().unwrap_or_default();
         let columns = insert.split(')').next().unwrap_or_default();
-        let column = if table.ends_with("accounts") { "(id" } else { "account_id" };
+        let column = if table.ends_with("accounts") {
+            "(id"
+        } else {
+            "account_id"
+        };
         !columns.contains(column)
     })
 }

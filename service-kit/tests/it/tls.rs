@@ -29,11 +29,20 @@ fn file(text: &str) -> NamedTempFile {
 }
 
 async fn secure() -> Secure {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (chain, key) = (file(&cert.pem()), file(&signing_key.serialize_pem()));
-    let files = TlsFiles { certificate: chain.path().into(), key: key.path().into() };
-    let server = Plan::with(echo(), |settings| settings.tls = Some(files)).start().await;
-    Secure { server, certificate: cert.der().clone() }
+    let files = TlsFiles {
+        certificate: chain.path().into(),
+        key: key.path().into(),
+    };
+    let server = Plan::with(echo(), |settings| settings.tls = Some(files))
+        .start()
+        .await;
+    Secure {
+        server,
+        certificate: cert.der().clone(),
+    }
 }
 
 impl Secure {
@@ -45,9 +54,14 @@ impl Secure {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
         let stream = TcpStream::connect(self.server.address).await?;
-        TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), stream).await
+        TlsConnector::from(Arc::new(config))
+            .connect("localhost".try_into().unwrap(), stream)
+            .await
     }
 }
 
@@ -72,7 +86,10 @@ async fn http_1_is_spoken_with_those_that_know_no_other() {
     let secure = secure().await;
     let mut stream = secure.connect(&["http/1.1"]).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 404 Not Found"), "{answer}");
@@ -91,7 +108,10 @@ async fn a_slow_handshake_blocks_nobody() {
 async fn nothing_is_answered_in_clear() {
     let secure = secure().await;
     let mut stream = TcpStream::connect(secure.server.address).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .unwrap();
     let mut answer = Vec::new();
     let _closed_by_the_server = stream.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
