@@ -18,12 +18,8 @@ pub struct Settings {
 }
 
 /// Web pages on this machine may call: whoever develops one has it there.
-const LOCAL_ORIGINS: [&str; 4] = [
-    "http://localhost:*",
-    "http://127.0.0.1:*",
-    "https://localhost:*",
-    "https://127.0.0.1:*",
-];
+const LOCAL_ORIGINS: [&str; 4] =
+    ["http://localhost:*", "http://127.0.0.1:*", "https://localhost:*", "https://127.0.0.1:*"];
 
 impl Settings {
     pub fn read() -> Result<Self, StartError> {
@@ -50,10 +46,8 @@ impl Settings {
 
 fn postgres(reader: &mut Reader<'_>) -> Postgres {
     let setting = reader.parsed("CLIENTELE_POSTGRES", "search".to_owned());
-    setting
-        .parse()
-        .unwrap_or_else(|error: local_postgres::Error| {
-            reader.problem(error.to_string());
-            Postgres::Search
-        })
+    setting.parse().unwrap_or_else(|error: local_postgres::Error| {
+        reader.problem(error.to_string());
+        Postgres::Search
+    })
 }

@@ -19,15 +19,8 @@ const POOL_SIZE: u32 = 8;
 
 /// The database of each service, migrated; and the server, if one had to be started.
 pub async fn complete(settings: &mut Settings) -> Result<Option<Server>, StartError> {
-    let (identity, crm) = (
-        settings.identity.database.is_none(),
-        settings.crm.database.is_none(),
-    );
-    let server = if identity || crm {
-        Some(start(settings).await?)
-    } else {
-        None
-    };
+    let (identity, crm) = (settings.identity.database.is_none(), settings.crm.database.is_none());
+    let server = if identity || crm { Some(start(settings).await?) } else { None };
     if let Some(server) = &server {
         let password = keys::database_password(settings)?;
         let setup = Setup { server, password };
@@ -41,11 +34,7 @@ pub async fn complete(settings: &mut Settings) -> Result<Option<Server>, StartEr
     }
     // A database that somebody named is migrated as whoever they named.
     if !identity {
-        migrate(
-            identity_service::database(&settings.identity)?,
-            &identity_service::SCHEMA,
-        )
-        .await?;
+        migrate(identity_service::database(&settings.identity)?, &identity_service::SCHEMA).await?;
     }
     if !crm {
         migrate(crm_service::database(&settings.crm)?, &crm_service::SCHEMA).await?;
@@ -61,9 +50,7 @@ async fn start(settings: &Settings) -> Result<Server, StartError> {
         max_connections: MAX_CONNECTIONS,
         binaries: settings.folder.join("postgresql"),
     });
-    server
-        .await
-        .map_err(|error| StartError::new(error.to_string()))
+    server.await.map_err(|error| StartError::new(error.to_string()))
 }
 
 struct Setup<'a> {
@@ -113,26 +100,17 @@ impl Setup<'_> {
     }
 
     async fn connect(&self, database: &str) -> Result<PgConnection, StartError> {
-        PgConnection::connect(&self.server.url(database))
-            .await
-            .map_err(flaw)
+        PgConnection::connect(&self.server.url(database)).await.map_err(flaw)
     }
 }
 
 async fn run(connection: &mut PgConnection, statement: String) -> Result<(), StartError> {
-    connection
-        .execute(sqlx::raw_sql(AssertSqlSafe(statement)))
-        .await
-        .map_err(flaw)?;
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(statement))).await.map_err(flaw)?;
     Ok(())
 }
 
 fn settings(url: &str) -> DatabaseSettings {
-    DatabaseSettings {
-        url: Secret::new(url),
-        pool_size: POOL_SIZE,
-        role_prefix: String::new(),
-    }
+    DatabaseSettings { url: Secret::new(url), pool_size: POOL_SIZE, role_prefix: String::new() }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it goes into map_err")]

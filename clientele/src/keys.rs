@@ -39,10 +39,7 @@ pub fn complete(settings: &mut Settings, identity: SocketAddr) -> Result<(), Sta
 
 /// A password for a role of the private PostgreSQL.
 pub fn database_password(settings: &Settings) -> Result<Secret, StartError> {
-    kept(
-        &private_folder(&settings.folder)?.join("database-password"),
-        fresh_secret,
-    )
+    kept(&private_folder(&settings.folder)?.join("database-password"), fresh_secret)
 }
 
 fn fresh_secret() -> String {

@@ -41,10 +41,7 @@ async fn run() -> Result<(), StartError> {
     };
     let served = serve_both(&settings, identity, crm, stop).await;
     if let Some(postgres) = started {
-        postgres
-            .stop()
-            .await
-            .map_err(|error| StartError::new(error.to_string()))?;
+        postgres.stop().await.map_err(|error| StartError::new(error.to_string()))?;
     }
     served
 }
@@ -70,12 +67,8 @@ async fn serve_both(
         crm_stopped.cancel();
         served
     };
-    let identity_serving = serve::serve(
-        identity_app,
-        identity,
-        &settings.identity.server,
-        crm_stopped.clone(),
-    );
+    let identity_serving =
+        serve::serve(identity_app, identity, &settings.identity.server, crm_stopped.clone());
     let (identity_served, crm_served) = tokio::join!(identity_serving, crm_serving);
     identity_telemetry.flush().await;
     crm_telemetry.flush().await;

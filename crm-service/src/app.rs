@@ -32,11 +32,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let repeats = Repeats::new(keys.clone());
     let metrics = Metrics::new(NAME);
 
-    let clients = Clients {
-        db: db.clone(),
-        keys,
-        repeats,
-    };
+    let clients = Clients { db: db.clone(), keys, repeats };
     let server = &settings.server;
     let routes = Routes::new(limited!(ClientServiceServer::new(clients), server));
 

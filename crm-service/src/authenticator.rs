@@ -45,18 +45,13 @@ impl AskIdentity {
             StartError::new("CRM_SERVICE_SECRET must consist of plain ASCII characters.")
         })?;
         secret.set_sensitive(true);
-        Ok(Self {
-            client: TokenServiceClient::new(endpoint(settings)?.connect_lazy()),
-            secret,
-        })
+        Ok(Self { client: TokenServiceClient::new(endpoint(settings)?.connect_lazy()), secret })
     }
 
     async fn ask(&self, credential: &Credential) -> Result<Outcome, Error> {
         let credential = credential.expose().to_owned();
         let mut request = Request::new(pb::ValidateTokenRequest { credential });
-        request
-            .metadata_mut()
-            .insert(SERVICE_HEADER, self.secret.clone());
+        request.metadata_mut().insert(SERVICE_HEADER, self.secret.clone());
         context::carry(request.metadata_mut());
         let answer = self.client.clone().validate_token(request).await;
         let answer = answer.map_err(|status| silent(&status))?.into_inner();
@@ -80,19 +75,14 @@ impl Authenticator for AskIdentity {
 /// service itself is for the log, and never `Invalid token.` for the caller.
 fn silent(status: &Status) -> Error {
     tracing::warn!(code = ?status.code(), message = status.message(), "identity-service gives no answer");
-    Error::Unavailable {
-        reason: Reason::IdentityUnavailable,
-        retry: RETRY,
-    }
+    Error::Unavailable { reason: Reason::IdentityUnavailable, retry: RETRY }
 }
 
 fn facts(identity: &pb::Identity) -> Result<Facts, Error> {
     let Some(actor::Kind::EmployeeId(employee_id)) =
         identity.actor.as_ref().and_then(|actor| actor.kind)
     else {
-        return Err(Error::internal(
-            "identity-service named an actor of no known kind",
-        ));
+        return Err(Error::internal("identity-service named an actor of no known kind"));
     };
     Ok(Facts {
         account_id: identity.account_id,

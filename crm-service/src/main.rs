@@ -13,10 +13,7 @@ use service_kit::{
 
 /// The clients of an account, and what they buy.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Settings come from the environment; the README lists them."
-)]
+#[command(version, after_help = "Settings come from the environment; the README lists them.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -37,27 +37,16 @@ const SERVICES: &[&str] = &[
 
 /// Puts the service together: connected, but not listening yet.
 pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, StartError> {
-    let keys = Arc::new(Keyring::from_setting(
-        "IDENTITY_KEYS",
-        settings.keys.as_ref(),
-    )?);
+    let keys = Arc::new(Keyring::from_setting("IDENTITY_KEYS", settings.keys.as_ref())?);
     let db = Db::connect(database(settings)?, &SCHEMA).await?;
     let passwords = Arc::new(Passwords::start(settings.hashing_threads));
     let metrics = Metrics::new(NAME);
     metrics.register(|registry| passwords.register(registry));
     let repeats = Repeats::new(keys.clone());
 
-    let auth = Auth {
-        db: db.clone(),
-        keys,
-        passwords: passwords.clone(),
-        repeats: repeats.clone(),
-    };
-    let employees = Employees {
-        db: db.clone(),
-        passwords,
-        repeats,
-    };
+    let auth =
+        Auth { db: db.clone(), keys, passwords: passwords.clone(), repeats: repeats.clone() };
+    let employees = Employees { db: db.clone(), passwords, repeats };
     let tokens = Tokens { db: db.clone() };
     let server = &settings.server;
     let routes = Routes::new(limited!(AuthServiceServer::new(auth), server))
@@ -94,13 +83,10 @@ fn service_secrets(settings: &Settings) -> Result<ServiceSecrets, StartError> {
     let secrets = settings
         .service_secrets
         .as_ref()
-        .map(|secrets| secrets.expose())
+        .map(service_kit::config::Secret::expose)
         .unwrap_or_default();
-    let secrets: Vec<_> = secrets
-        .split(',')
-        .map(str::trim)
-        .filter(|secret| !secret.is_empty())
-        .collect();
+    let secrets: Vec<_> =
+        secrets.split(',').map(str::trim).filter(|secret| !secret.is_empty()).collect();
     if secrets.iter().any(|secret| secret.len() < 16) {
         return Err(StartError::new(
             "IDENTITY_SERVICE_SECRETS has a secret of fewer than 16 characters: make one by `openssl rand -hex 32`.",

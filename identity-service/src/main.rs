@@ -13,10 +13,7 @@ use service_kit::{
 
 /// Accounts, the people in them, and the credentials they show.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Settings come from the environment; the README lists them."
-)]
+#[command(version, after_help = "Settings come from the environment; the README lists them.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -47,11 +47,7 @@ impl NewPassword {
 
     /// Nothing where nothing is given.
     pub fn optional(text: &str) -> Result<Option<Self>, Flaw> {
-        if text.is_empty() {
-            Ok(None)
-        } else {
-            Self::parse(text).map(Some)
-        }
+        if text.is_empty() { Ok(None) } else { Self::parse(text).map(Some) }
     }
 }
 
@@ -89,27 +85,15 @@ impl Passwords {
     /// Whether a password belongs to a stored hash. Costs the same without one.
     pub async fn verify(&self, password: &str, stored: Option<String>) -> Result<bool, Error> {
         // What nobody could have set is as wrong as anything, and must not cost more.
-        let possible = if password.len() > MAX_BYTES {
-            ""
-        } else {
-            password
-        };
+        let possible = if password.len() > MAX_BYTES { "" } else { password };
         let (sender, verified) = oneshot::channel();
-        self.enqueue(Job::Verify(
-            Zeroizing::new(possible.to_owned()),
-            stored,
-            sender,
-        ))?;
+        self.enqueue(Job::Verify(Zeroizing::new(possible.to_owned()), stored, sender))?;
         verified.await.map_err(Error::internal)
     }
 
     /// Shows how many hashes were computed so far.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "password_hashes",
-            "Passwords hashed or compared",
-            self.hashed.clone(),
-        );
+        registry.register("password_hashes", "Passwords hashed or compared", self.hashed.clone());
     }
 
     fn enqueue(&self, job: Job) -> Result<(), Error> {
@@ -160,18 +144,14 @@ fn yield_to_everything_else() {
 
 fn hash(password: &str) -> Result<String, Error> {
     let hash = Argon2::default().hash_password(password.as_bytes());
-    Ok(hash
-        .map_err(|error| Error::internal(error.to_string()))?
-        .to_string())
+    Ok(hash.map_err(|error| Error::internal(error.to_string()))?.to_string())
 }
 
 /// Exactly one Argon2 computation, whatever is stored.
 fn verify(password: &str, stored: Option<&str>) -> bool {
     let stored = stored.and_then(acceptable);
     let compared = stored.as_ref().unwrap_or(&NOBODY);
-    let matches = Argon2::default()
-        .verify_password(password.as_bytes(), compared)
-        .is_ok();
+    let matches = Argon2::default().verify_password(password.as_bytes(), compared).is_ok();
     matches && stored.is_some()
 }
 
@@ -198,13 +178,9 @@ mod tests {
 
     #[test]
     fn a_password_is_taken_as_it_is() {
-        for good in [
-            "12345678",
-            "        ",
-            "pässwörd",
-            "correct horse battery staple",
-            &"x".repeat(1024),
-        ] {
+        for good in
+            ["12345678", "        ", "pässwörd", "correct horse battery staple", &"x".repeat(1024)]
+        {
             assert!(NewPassword::parse(good).is_ok(), "{good:?}");
         }
         assert_eq!(NewPassword::parse("").err(), Some(Flaw::Missing));
@@ -216,10 +192,7 @@ mod tests {
     #[test]
     fn a_hash_belongs_to_its_password() {
         let stored = hash("correct horse").expect("a hash");
-        assert!(
-            stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
-            "{stored}"
-        );
+        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
         assert!(verify("correct horse", Some(&stored)));
         assert!(!verify("Correct horse", Some(&stored)));
         assert!(!verify("", Some(&stored)));
@@ -228,13 +201,7 @@ mod tests {
     #[test]
     fn nothing_matches_where_nothing_acceptable_is_stored() {
         let costly = hash("x").expect("a hash").replace("m=19456", "m=4194304");
-        for stored in [
-            None,
-            Some(""),
-            Some("plain"),
-            Some("$2b$12$abc"),
-            Some(costly.as_str()),
-        ] {
+        for stored in [None, Some(""), Some("plain"), Some("$2b$12$abc"), Some(costly.as_str())] {
             assert!(!verify("x", stored), "{stored:?}");
         }
     }
@@ -263,11 +230,7 @@ mod tests {
                 }
                 std::task::Poll::Pending => true,
             });
-            if pending.is_empty() {
-                std::task::Poll::Ready(())
-            } else {
-                std::task::Poll::Pending
-            }
+            if pending.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         })
         .await;
         answers

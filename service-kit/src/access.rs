@@ -25,9 +25,7 @@ pub fn rank(role: Role) -> u8 {
 /// As the old API spelled it: `manage_all_clients`.
 pub fn permission_name(permission: Permission) -> String {
     let name = permission.as_str_name();
-    name.strip_prefix("PERMISSION_")
-        .unwrap_or(name)
-        .to_ascii_lowercase()
+    name.strip_prefix("PERMISSION_").unwrap_or(name).to_ascii_lowercase()
 }
 
 /// As it stands in columns and was spelled by the old API: `super_admin`.

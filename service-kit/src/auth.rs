@@ -49,12 +49,7 @@ pub struct Gate {
 /// The layer itself.
 pub async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
     let Some(rule) = gate.policy.find(request.uri().path()) else {
-        // Not a method. A gRPC call is told so; anything else is for the few HTTP routes.
-        return if is_grpc(request.headers()) {
-            refuse(Error::MethodUnknown)
-        } else {
-            next.run(request).await
-        };
+        return refuse(Error::MethodUnknown);
     };
     match gate.check(rule, request.headers()).await {
         Ok(Some(caller)) => {
@@ -95,9 +90,7 @@ impl Gate {
     }
 
     async fn identify(&self, headers: &HeaderMap) -> Result<Facts, Error> {
-        self.authenticator
-            .authenticate(&Credential::from_headers(headers)?)
-            .await
+        self.authenticator.authenticate(&Credential::from_headers(headers)?).await
     }
 }
 
@@ -120,9 +113,7 @@ impl Credential {
     /// The one in the headers, after `Token` or `Bearer` in whatever case.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, Error> {
         let mut values = headers.get_all(http::header::AUTHORIZATION).iter();
-        let value = values
-            .next()
-            .ok_or(Error::Unauthenticated(Reason::TokenMissing))?;
+        let value = values.next().ok_or(Error::Unauthenticated(Reason::TokenMissing))?;
         if values.next().is_some() {
             return Err(Error::Unauthenticated(Reason::AuthorizationAmbiguous));
         }
@@ -169,25 +160,12 @@ impl ServiceSecrets {
             _ => None,
         };
         let known = shown.is_some_and(|shown| {
-            self.0.iter().fold(false, |known, secret| {
-                known | bool::from(secret.ct_eq(&shown))
-            })
+            self.0.iter().fold(false, |known, secret| known | bool::from(secret.ct_eq(&shown)))
         });
-        if known {
-            Ok(())
-        } else {
-            Err(Error::Unauthenticated(Reason::ServiceCredentialInvalid))
-        }
+        if known { Ok(()) } else { Err(Error::Unauthenticated(Reason::ServiceCredentialInvalid)) }
     }
 }
 
 fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text).into()
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(http::header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.starts_with("application/grpc"))
 }

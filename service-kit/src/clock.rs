@@ -4,10 +4,10 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use prost_types::Timestamp;
 
 /// Now, as exact as PostgreSQL keeps it, so that what is written is what is read.
+#[expect(clippy::disallowed_methods, reason = "the one place where the clock is read")]
 pub fn now() -> DateTime<Utc> {
     let now = Utc::now();
-    now.duration_trunc(TimeDelta::microseconds(1))
-        .unwrap_or(now)
+    now.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(now)
 }
 
 /// An instant on the wire.

@@ -30,10 +30,7 @@ pub enum Error {
     /// This `request_id` came before with another body.
     RequestIdReused,
     /// No such row, for this caller. `field` is where the request named it.
-    NotFound {
-        resource: &'static str,
-        field: &'static str,
-    },
+    NotFound { resource: &'static str, field: &'static str },
     /// Something that must be unique is taken.
     Taken(Reason),
     /// The etag is not that of the row.
@@ -66,10 +63,7 @@ impl Error {
 
     /// The database does not answer.
     pub fn database_unavailable() -> Self {
-        Self::Unavailable {
-            reason: Reason::DatabaseUnavailable,
-            retry: Duration::from_secs(1),
-        }
+        Self::Unavailable { reason: Reason::DatabaseUnavailable, retry: Duration::from_secs(1) }
     }
 
     /// What the caller reads as `error-reason`.
@@ -125,19 +119,17 @@ impl Error {
             Self::Stale => "It was changed meanwhile: read it again.".into(),
             Self::Conflict => "Another call got in the way: try again.".into(),
             Self::Unauthenticated(reason) => unauthenticated_message(*reason).into(),
-            Self::Denied(permission) => format!(
-                "This needs the permission {}.",
-                access::permission_name(*permission)
-            )
-            .into(),
+            Self::Denied(permission) => {
+                format!("This needs the permission {}.", access::permission_name(*permission))
+                    .into()
+            }
             Self::RoleAboveOwn => "Nobody gives a role above their own.".into(),
             Self::MethodUnknown => "There is no method of this name.".into(),
             Self::Overloaded { .. } => "Too many calls at once: try again shortly.".into(),
             Self::DeadlineExceeded => "Not done within the time allowed.".into(),
-            Self::Unavailable {
-                reason: Reason::IdentityUnavailable,
-                ..
-            } => "Nobody can be identified at the moment: try again shortly.".into(),
+            Self::Unavailable { reason: Reason::IdentityUnavailable, .. } => {
+                "Nobody can be identified at the moment: try again shortly.".into()
+            }
             Self::Unavailable { .. } => "Not available at the moment: try again shortly.".into(),
             Self::Internal(_) => match context::current() {
                 Some(request) => format!("Internal error. Request id: {}", request.id()).into(),
@@ -150,9 +142,8 @@ impl Error {
         let mut details = ErrorDetails::new();
         details.set_error_info(reason_text(self.reason()), DOMAIN, self.metadata());
         if let Self::Invalid(violations) = self {
-            let fields = violations
-                .iter()
-                .map(|v| FieldViolation::new(v.field.clone(), v.flaw.to_string()));
+            let fields =
+                violations.iter().map(|v| FieldViolation::new(v.field.clone(), v.flaw.to_string()));
             details.set_bad_request(fields.collect::<Vec<_>>());
         }
         if let Some(retry) = self.retry() {
@@ -164,18 +155,12 @@ impl Error {
     fn metadata(&self) -> HashMap<String, String> {
         let pairs = match self {
             Self::NotFound { resource, field } => {
-                vec![
-                    ("resource", (*resource).to_owned()),
-                    ("field", (*field).to_owned()),
-                ]
+                vec![("resource", (*resource).to_owned()), ("field", (*field).to_owned())]
             }
             Self::Denied(permission) => vec![("permission", access::permission_name(*permission))],
             _ => vec![],
         };
-        pairs
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect()
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     fn retry(&self) -> Option<Duration> {
@@ -226,10 +211,7 @@ pub(crate) fn transport_status(code: Code, reason: Reason, message: &str) -> Sta
     let mut details = ErrorDetails::new();
     details.set_error_info(reason_text(reason), DOMAIN, HashMap::new());
     let mut status = Status::with_error_details(code, message, details);
-    status.metadata_mut().insert(
-        REASON_TRAILER,
-        MetadataValue::from_static(reason_text(reason)),
-    );
+    status.metadata_mut().insert(REASON_TRAILER, MetadataValue::from_static(reason_text(reason)));
     status
 }
 

@@ -9,11 +9,7 @@ pub fn of(version: i64) -> String {
 
 /// Refuses when an etag was given and is not that of the present version.
 pub fn check(etag: &str, version: i64) -> Result<(), Error> {
-    if etag.is_empty() || etag == of(version) {
-        Ok(())
-    } else {
-        Err(Error::Stale)
-    }
+    if etag.is_empty() || etag == of(version) { Ok(()) } else { Err(Error::Stale) }
 }
 
 #[cfg(test)]

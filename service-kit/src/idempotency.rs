@@ -53,10 +53,7 @@ impl Repeats {
 
     /// A public call about an e-mail address.
     pub fn of_public<R: Repeatable>(&self, request: &R, email_key: String) -> Result<Repeat, Flaw> {
-        Ok(Repeat {
-            public: Some(email_key),
-            ..self.of(request)?
-        })
+        Ok(Repeat { public: Some(email_key), ..self.of(request)? })
     }
 }
 
@@ -78,15 +75,10 @@ impl Repeat {
         let Some((fingerprint, answer)) = stored else {
             return Ok(None);
         };
-        if !self
-            .keys
-            .verify(Purpose::Fingerprint, &[&self.body], &fingerprint)
-        {
+        if !self.keys.verify(Purpose::Fingerprint, &[&self.body], &fingerprint) {
             return Err(Error::RequestIdReused);
         }
-        let plain = self
-            .keys
-            .open(Purpose::StoredAnswer, &self.binding(request_id), &answer);
+        let plain = self.keys.open(Purpose::StoredAnswer, &self.binding(request_id), &answer);
         let plain = plain.ok_or_else(|| Error::internal("a stored answer does not open"))?;
         Ok(Some(A::decode(plain.as_slice()).map_err(Error::internal)?))
     }
@@ -113,14 +105,8 @@ impl Repeat {
 
     fn scope(&self, email: &str, request_id: Uuid) -> Vec<u8> {
         Sha256::digest(
-            [
-                self.method.as_bytes(),
-                b"\0",
-                email.as_bytes(),
-                b"\0",
-                request_id.as_bytes(),
-            ]
-            .concat(),
+            [self.method.as_bytes(), b"\0", email.as_bytes(), b"\0", request_id.as_bytes()]
+                .concat(),
         )
         .to_vec()
     }
@@ -208,22 +194,19 @@ async fn claim_public(
     if claimed.rows_affected() == 1 {
         return Ok(None);
     }
-    let stored = sqlx::query_as(sql!(
-        "SELECT fingerprint, answer FROM public_answers WHERE scope = $1"
-    ))
-    .bind(scope)
-    .fetch_one(tx.connection())
-    .await?;
+    let stored =
+        sqlx::query_as(sql!("SELECT fingerprint, answer FROM public_answers WHERE scope = $1"))
+            .bind(scope)
+            .fetch_one(tx.connection())
+            .await?;
     Ok(Some(stored))
 }
 
 async fn keep_public(tx: &mut TenantTx, scope: &[u8], answer: &[u8]) -> Result<(), Error> {
-    sqlx::query(sql!(
-        "UPDATE public_answers SET answer = $2 WHERE scope = $1"
-    ))
-    .bind(scope)
-    .bind(answer)
-    .execute(tx.connection())
-    .await?;
+    sqlx::query(sql!("UPDATE public_answers SET answer = $2 WHERE scope = $1"))
+        .bind(scope)
+        .bind(answer)
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }

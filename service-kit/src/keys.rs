@@ -59,10 +59,7 @@ impl Keyring {
     /// # Errors
     /// A sentence that says how it must look.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let keys: Option<Vec<Key>> = text
-            .split(',')
-            .map(|part| Key::parse(part.trim()))
-            .collect();
+        let keys: Option<Vec<Key>> = text.split(',').map(|part| Key::parse(part.trim())).collect();
         let keys = keys.filter(|keys| {
             let mut numbers: Vec<u8> = keys.iter().map(|key| key.number).collect();
             numbers.sort_unstable();
@@ -100,13 +97,7 @@ impl Keyring {
         let nonce = random::<NONCE_BYTES>();
         let sealed = key
             .cipher(purpose)
-            .encrypt(
-                &XNonce::from(nonce),
-                Payload {
-                    msg: plain,
-                    aad: bound,
-                },
-            )
+            .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: bound })
             // Fails beyond 256 GB only, and what is empty never opens again.
             .unwrap_or_default();
         [&[key.number], nonce.as_slice(), &sealed].concat()
@@ -123,14 +114,8 @@ impl Keyring {
         let (nonce, cipher_text) = rest.split_at_checked(NONCE_BYTES)?;
         let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok()?;
         let key = self.0.iter().find(|key| key.number == *number)?;
-        let payload = Payload {
-            msg: cipher_text,
-            aad: bound,
-        };
-        key.cipher(purpose)
-            .decrypt(&XNonce::from(nonce), payload)
-            .ok()
-            .map(Zeroizing::new)
+        let payload = Payload { msg: cipher_text, aad: bound };
+        key.cipher(purpose).decrypt(&XNonce::from(nonce), payload).ok().map(Zeroizing::new)
     }
 
     /// A tag under the first key that only this ring can make.
@@ -192,9 +177,7 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 #[expect(clippy::expect_used, reason = "without randomness nothing may go on")]
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    rand::rngs::OsRng
-        .try_fill_bytes(&mut bytes)
-        .expect("the operating system gives random bytes");
+    rand::rngs::OsRng.try_fill_bytes(&mut bytes).expect("the operating system gives random bytes");
     bytes
 }
 
@@ -222,10 +205,7 @@ mod tests {
         );
         assert!(ring.open(Purpose::EmployeeToken, b"8", &sealed).is_none());
         assert!(ring.open(Purpose::StoredAnswer, b"7", &sealed).is_none());
-        assert!(
-            ring.open(Purpose::EmployeeToken, b"7", &sealed[..20])
-                .is_none()
-        );
+        assert!(ring.open(Purpose::EmployeeToken, b"7", &sealed[..20]).is_none());
         assert!(!sealed.windows(6).any(|window| window == b"secret"));
     }
 
@@ -244,11 +224,7 @@ mod tests {
         assert!(!after.verify(Purpose::PageToken, &[b"x"], &tag));
         assert!(
             after
-                .open(
-                    Purpose::StoredAnswer,
-                    b"",
-                    &during.seal(Purpose::StoredAnswer, b"", b"x")
-                )
+                .open(Purpose::StoredAnswer, b"", &during.seal(Purpose::StoredAnswer, b"", b"x"))
                 .is_some()
         );
     }

@@ -1,36 +1,90 @@
 //! Which fields does an update mean to change?
 
+use std::collections::BTreeMap;
+
 use prost_types::FieldMask;
 
-use crate::fields::Flaw;
+use crate::fields::{Fields, Flaw};
 
-/// The fields named by an update: those in its mask or, without one, those present.
+/// An update being taken apart: the fields named by its mask or, without one, those present.
+pub struct Update<'a> {
+    fields: &'a mut Fields,
+    resource: &'static str,
+    mask: Mask<'a>,
+}
+
+impl<'a> Update<'a> {
+    /// Checks the mask of an update against the paths that it may name. Without a usable one
+    /// the fields are looked at all the same, so that everything wrong is reported at once.
+    pub fn of(
+        fields: &'a mut Fields,
+        resource: &'static str,
+        mask: Option<&'a FieldMask>,
+        changeable: &[&str],
+    ) -> Self {
+        let mask = fields.take("update_mask", Mask::parse(mask, changeable)).unwrap_or_default();
+        Self { fields, resource, mask }
+    }
+
+    /// The new value of a field, or nothing where the update leaves it as it is; nothing at all
+    /// where the new value is bad.
+    pub fn field<V: Present + ?Sized, T>(
+        &mut self,
+        path: &str,
+        value: &V,
+        parse: impl FnOnce(&V) -> Result<T, Flaw>,
+    ) -> Option<Option<T>> {
+        if !self.mask.takes(path, value.is_present()) {
+            return Some(None);
+        }
+        self.fields.take(&format!("{}.{path}", self.resource), parse(value)).map(Some)
+    }
+}
+
+/// A value that a message has or has not.
+pub trait Present {
+    fn is_present(&self) -> bool;
+}
+
+impl Present for str {
+    fn is_present(&self) -> bool {
+        !self.is_empty()
+    }
+}
+
+/// Enums, whose zero is “unspecified”.
+impl Present for i32 {
+    fn is_present(&self) -> bool {
+        *self != 0
+    }
+}
+
+impl<K, V> Present for BTreeMap<K, V> {
+    fn is_present(&self) -> bool {
+        !self.is_empty()
+    }
+}
+
+/// The paths of a mask, or none.
 #[derive(Debug, Default)]
-pub struct Mask<'a>(Option<&'a [String]>);
+struct Mask<'a>(Option<&'a [String]>);
 
 impl<'a> Mask<'a> {
-    /// Checks a mask against the paths that an update of this resource may name.
-    pub fn parse(mask: Option<&'a FieldMask>, changeable: &[&str]) -> Result<Self, Flaw> {
+    fn parse(mask: Option<&'a FieldMask>, changeable: &[&str]) -> Result<Self, Flaw> {
         let Some(mask) = mask.filter(|mask| !mask.paths.is_empty()) else {
             return Ok(Self(None));
         };
-        match mask
-            .paths
-            .iter()
-            .find(|path| !changeable.contains(&path.as_str()))
-        {
-            Some(path) => Err(Flaw::bad(format!(
-                "names {path:?}; it may name {}",
-                changeable.join(", ")
-            ))),
+        match mask.paths.iter().find(|path| !changeable.contains(&path.as_str())) {
+            Some(path) => {
+                Err(Flaw::bad(format!("names {path:?}; it may name {}", changeable.join(", "))))
+            }
             None => Ok(Self(Some(&mask.paths))),
         }
     }
 
     /// Whether the update takes this field, given whether the message has it.
-    pub fn takes(&self, path: &str, present: bool) -> bool {
-        self.0
-            .map_or(present, |paths| paths.iter().any(|named| named == path))
+    fn takes(&self, path: &str, present: bool) -> bool {
+        self.0.map_or(present, |paths| paths.iter().any(|named| named == path))
     }
 }
 
@@ -39,9 +93,7 @@ mod tests {
     use super::*;
 
     fn mask(paths: &[&str]) -> FieldMask {
-        FieldMask {
-            paths: paths.iter().map(|&path| path.to_owned()).collect(),
-        }
+        FieldMask { paths: paths.iter().map(|&path| path.to_owned()).collect() }
     }
 
     #[test]
@@ -65,10 +117,7 @@ mod tests {
     #[test]
     fn unknown_paths_and_stars_are_refused() {
         for bad in ["*", "id", "account_id", "name.first", "Name", ""] {
-            assert!(
-                Mask::parse(Some(&mask(&["name", bad])), &["name"]).is_err(),
-                "{bad:?}"
-            );
+            assert!(Mask::parse(Some(&mask(&["name", bad])), &["name"]).is_err(), "{bad:?}");
         }
     }
 }

@@ -76,11 +76,7 @@ impl Page {
     ) -> Option<Self> {
         let ask = request.ask();
         let binding = Binding::of(request, caller);
-        let order_by = if ask.order_by.is_empty() {
-            default_order
-        } else {
-            ask.order_by
-        };
+        let order_by = if ask.order_by.is_empty() { default_order } else { ask.order_by };
         let order = fields.take("order_by", parse_order(order_by, orders));
         let size = fields.take("page_size", parse_size(ask.size));
         let skip = fields.take("skip", parse_skip(ask.skip));
@@ -114,10 +110,7 @@ impl Page {
                         after: after.map(|key| (key, 1)),
                         include_total: false,
                         size: DEFAULT_SIZE,
-                        binding: Binding {
-                            account_id: [0; 8],
-                            query: Vec::new(),
-                        },
+                        binding: Binding { account_id: [0; 8], query: Vec::new() },
                     });
                 }
             }
@@ -162,16 +155,10 @@ struct Cursor {
 impl Cursor {
     fn new(key: Key, id: i64) -> Self {
         match key {
-            Key::Instant(instant) => Self {
-                micros: Some(instant.timestamp_micros()),
-                text: None,
-                id,
-            },
-            Key::Text(text) => Self {
-                micros: None,
-                text: Some(text),
-                id,
-            },
+            Key::Instant(instant) => {
+                Self { micros: Some(instant.timestamp_micros()), text: None, id }
+            }
+            Key::Text(text) => Self { micros: None, text: Some(text), id },
         }
     }
 
@@ -190,18 +177,12 @@ impl Binding {
         let mut query = R::full_name().into_bytes();
         query.push(0);
         query.extend(request.query().encode_to_vec());
-        Self {
-            account_id: caller.account_id().to_be_bytes(),
-            query,
-        }
+        Self { account_id: caller.account_id().to_be_bytes(), query }
     }
 
     fn token(&self, cursor: &Cursor, keys: &Keyring) -> String {
         let cursor = cursor.encode_to_vec();
-        let tag = keys.sign(
-            Purpose::PageToken,
-            &[&self.account_id, &self.query, &cursor],
-        );
+        let tag = keys.sign(Purpose::PageToken, &[&self.account_id, &self.query, &cursor]);
         URL_SAFE_NO_PAD.encode([tag, cursor].concat())
     }
 
@@ -214,11 +195,7 @@ impl Binding {
         bytes
             .split_at_checked(TAG_BYTES)
             .filter(|(tag, cursor)| {
-                keys.verify(
-                    Purpose::PageToken,
-                    &[&self.account_id, &self.query, cursor],
-                    tag,
-                )
+                keys.verify(Purpose::PageToken, &[&self.account_id, &self.query, cursor], tag)
             })
             .and_then(|(_, cursor)| Cursor::decode(cursor).ok()?.read())
             .map(Some)
@@ -240,26 +217,21 @@ fn parse_skip(skip: i32) -> Result<i64, Flaw> {
     if (0..=MAX_SKIP).contains(&skip) {
         return Ok(i64::from(skip));
     }
-    Err(Flaw::bad(
-        "must be from 0 to 10,000; beyond that use page tokens",
-    ))
+    Err(Flaw::bad("must be from 0 to 10,000; beyond that use page tokens"))
 }
 
 fn parse_order(order_by: &str, orders: &[Order]) -> Result<(Order, bool), Flaw> {
     let mut words = order_by.split_ascii_whitespace();
     let name = words.next().unwrap_or_default();
     let descending = match (words.next(), words.next()) {
-        (None, None) | (Some("asc"), None) => Some(false),
+        (None | Some("asc"), None) => Some(false),
         (Some("desc"), None) => Some(true),
         _ => None,
     };
     let order = orders.iter().find(|order| order.name == name);
     order.copied().zip(descending).ok_or_else(|| {
         let names: Vec<_> = orders.iter().map(|order| order.name).collect();
-        Flaw::bad(format!(
-            "must be {}, alone or followed by \" desc\"",
-            names.join(" or ")
-        ))
+        Flaw::bad(format!("must be {}, alone or followed by \" desc\"", names.join(" or ")))
     })
 }
 
@@ -270,16 +242,8 @@ mod tests {
     use super::*;
 
     const ORDERS: &[Order] = &[
-        Order {
-            name: "create_time",
-            column: "create_time",
-            kind: Kind::Instant,
-        },
-        Order {
-            name: "last_name",
-            column: "name_key",
-            kind: Kind::Text,
-        },
+        Order { name: "create_time", column: "create_time", kind: Kind::Instant },
+        Order { name: "last_name", column: "name_key", kind: Kind::Text },
     ];
 
     fn keys() -> Keyring {
@@ -287,10 +251,7 @@ mod tests {
     }
 
     fn binding(account: i64, query: &str) -> Binding {
-        Binding {
-            account_id: account.to_be_bytes(),
-            query: query.into(),
-        }
+        Binding { account_id: account.to_be_bytes(), query: query.into() }
     }
 
     #[test]
@@ -307,18 +268,8 @@ mod tests {
     #[test]
     fn orders_come_from_a_list() {
         assert!(matches!(parse_order("last_name", ORDERS), Ok((_, false))));
-        assert!(matches!(
-            parse_order(" last_name  desc ", ORDERS),
-            Ok((_, true))
-        ));
-        for bad in [
-            "",
-            "desc",
-            "email",
-            "last_name down",
-            "last_name desc, id",
-            "id; DROP TABLE",
-        ] {
+        assert!(matches!(parse_order(" last_name  desc ", ORDERS), Ok((_, true))));
+        for bad in ["", "desc", "email", "last_name down", "last_name desc, id", "id; DROP TABLE"] {
             assert!(parse_order(bad, ORDERS).is_err(), "{bad:?}");
         }
     }

@@ -42,14 +42,8 @@ pub const COMMON: &[Rule] = &[
     rule("/grpc.health.v1.Health/Check", Access::Public),
     rule("/grpc.health.v1.Health/List", Access::Public),
     rule("/grpc.health.v1.Health/Watch", Access::Public),
-    rule(
-        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-        Access::Reflection,
-    ),
-    rule(
-        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-        Access::Reflection,
-    ),
+    rule("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Access::Reflection),
+    rule("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Access::Reflection),
 ];
 
 /// The whole table of a service, by method.
@@ -59,13 +53,7 @@ pub struct Policy(HashMap<&'static str, Rule>);
 impl Policy {
     /// The rows of a service and those that both have.
     pub fn new(rules: &[Rule]) -> Self {
-        Self(
-            rules
-                .iter()
-                .chain(COMMON)
-                .map(|rule| (rule.method, *rule))
-                .collect(),
-        )
+        Self(rules.iter().chain(COMMON).map(|rule| (rule.method, *rule)).collect())
     }
 
     /// The row for a path.
@@ -85,16 +73,9 @@ pub fn differences<'a>(rules: &[Rule], methods: impl IntoIterator<Item = &'a str
             found.push(format!("{} has two policy rows", rule.method));
         }
         if !methods.contains(rule.method) {
-            found.push(format!(
-                "{} has a policy row and does not exist",
-                rule.method
-            ));
+            found.push(format!("{} has a policy row and does not exist", rule.method));
         }
     }
-    found.extend(
-        methods
-            .difference(&seen)
-            .map(|method| format!("{method} has no policy row")),
-    );
+    found.extend(methods.difference(&seen).map(|method| format!("{method} has no policy row")));
     found
 }

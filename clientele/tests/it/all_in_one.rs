@@ -20,11 +20,7 @@ fn start(data: &Path, settings: &[(&str, &str)]) -> (Program, Caller) {
     let line = program.line_with("Clientele is running");
     let address = |service: &str| {
         let rest = line.split(&format!("{service} on ")).nth(1).unwrap();
-        rest.split([',', ' '])
-            .next()
-            .unwrap()
-            .trim_end_matches('.')
-            .to_owned()
+        rest.split([',', ' ']).next().unwrap().trim_end_matches('.').to_owned()
     };
     let caller = Caller::new(&address("identity-service"), &address("crm-service"));
     (program, caller)
@@ -73,31 +69,19 @@ async fn what_was_there_is_there_after_an_end_of_any_kind() {
 
     let (_program, mut caller) = start(&data, &[]);
     caller.log_in("ana").await.unwrap();
-    assert_eq!(
-        (caller.token.as_str(), caller.list().await.unwrap().len()),
-        (token.as_str(), 1)
-    );
+    assert_eq!((caller.token.as_str(), caller.list().await.unwrap().len()), (token.as_str(), 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn existing_servers_are_used_instead_with_one_database_or_two() {
     let folder = folder("existing");
-    let (one, other) = (
-        cluster::empty_database().await,
-        cluster::empty_database().await,
-    );
+    let (one, other) = (cluster::empty_database().await, cluster::empty_database().await);
     let (one, other) = (one.url.expose(), other.url.expose());
-    let (third, fourth) = (
-        cluster::empty_database().await,
-        cluster::empty_database().await,
-    );
+    let (third, fourth) = (cluster::empty_database().await, cluster::empty_database().await);
     let combinations: [&[(&str, &str)]; 4] = [
         &[("DATABASE_URL", one)],
         &[("IDENTITY_DATABASE_URL", one), ("CRM_DATABASE_URL", other)],
-        &[
-            ("IDENTITY_DATABASE_URL", other),
-            ("DATABASE_URL", third.url.expose()),
-        ],
+        &[("IDENTITY_DATABASE_URL", other), ("DATABASE_URL", third.url.expose())],
         // The other one is private.
         &[("CRM_DATABASE_URL", fourth.url.expose())],
     ];

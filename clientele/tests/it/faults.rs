@@ -40,17 +40,8 @@ impl Services {
             ("CRM_SERVICE_SECRET", SECRET.to_owned()),
             ("CRM_IDENTITY_URL", format!("http://{identity_address}")),
         ];
-        let services = Self {
-            identity,
-            crm,
-            identity_address,
-            crm_address,
-        };
-        run(
-            "identity-service",
-            &["migrate"],
-            &settings(&services.identity),
-        );
+        let services = Self { identity, crm, identity_address, crm_address };
+        run("identity-service", &["migrate"], &settings(&services.identity));
         run("crm-service", &["migrate"], &settings(&services.crm));
         services
     }
@@ -69,9 +60,7 @@ impl Services {
 }
 
 fn settings<'a>(of: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
-    of.iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect()
+    of.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
 fn start(name: &str, of: &[(&'static str, String)]) -> Program {
@@ -109,27 +98,17 @@ async fn one_call_has_one_id_and_one_trace_in_the_lines_of_both() {
     caller.sign_up("ana").await.unwrap();
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let mut request = caller.signed(pb::ListClientsRequest::default());
+    request.metadata_mut().insert("x-request-id", "follow-me".parse().unwrap());
     request
         .metadata_mut()
-        .insert("x-request-id", "follow-me".parse().unwrap());
-    request.metadata_mut().insert(
-        "traceparent",
-        format!("00-{trace}-00f067aa0ba902b7-01").parse().unwrap(),
-    );
+        .insert("traceparent", format!("00-{trace}-00f067aa0ba902b7-01").parse().unwrap());
     caller.clients().list_clients(request).await.unwrap();
-    for (program, method) in [
-        (crm, "ClientService/ListClients"),
-        (identity, "TokenService/ValidateToken"),
-    ] {
+    for (program, method) in
+        [(crm, "ClientService/ListClients"), (identity, "TokenService/ValidateToken")]
+    {
         let line = program.line_with("request_id=follow-me");
-        assert!(
-            line.contains(method) && line.contains(&format!("trace_id={trace}")),
-            "{line}"
-        );
-        assert!(
-            !line.contains(&caller.token) && !line.contains("example.com"),
-            "{line}"
-        );
+        assert!(line.contains(method) && line.contains(&format!("trace_id={trace}")), "{line}");
+        assert!(!line.contains(&caller.token) && !line.contains("example.com"), "{line}");
     }
 }
 
@@ -138,49 +117,31 @@ async fn one_call_has_one_id_and_one_trace_in_the_lines_of_both() {
 async fn with_certificates_everything_is_spoken_over_tls() {
     let folder = folder("tls");
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (certificate, key) = (
-        folder.path().join("cert.pem"),
-        folder.path().join("key.pem"),
-    );
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     std::fs::write(&certificate, certified.cert.pem()).unwrap();
     std::fs::write(&key, certified.signing_key.serialize_pem()).unwrap();
 
     let database = cluster::empty_database().await;
     let mut services = Services::on(database.url.expose());
-    let (certificate, key) = (
-        certificate.to_str().unwrap().to_owned(),
-        key.to_str().unwrap().to_owned(),
-    );
-    let port = services
-        .identity_address
-        .rsplit_once(':')
-        .unwrap()
-        .1
-        .to_owned();
+    let (certificate, key) =
+        (certificate.to_str().unwrap().to_owned(), key.to_str().unwrap().to_owned());
+    let port = services.identity_address.rsplit_once(':').unwrap().1.to_owned();
     for of in [&mut services.identity, &mut services.crm] {
         of.push(("TLS_CERT_FILE", certificate.clone()));
         of.push(("TLS_KEY_FILE", key.clone()));
     }
     services.crm.retain(|(name, _)| *name != "CRM_IDENTITY_URL");
-    services
-        .crm
-        .push(("CRM_IDENTITY_URL", format!("https://localhost:{port}")));
+    services.crm.push(("CRM_IDENTITY_URL", format!("https://localhost:{port}")));
     services.crm.push(("CRM_IDENTITY_CA_FILE", certificate));
     let _identity = services.start_identity();
     let _crm = services.start_crm();
 
-    let mut caller = Caller::over_tls(
-        &services.identity_address,
-        &services.crm_address,
-        &certified.cert.pem(),
-    );
+    let mut caller =
+        Caller::over_tls(&services.identity_address, &services.crm_address, &certified.cert.pem());
     caller.sign_up("ana").await.unwrap();
     caller.create("Ada", "").await.unwrap();
     assert_eq!(caller.list().await.unwrap().len(), 1);
-    assert!(
-        services.caller().sign_up("bob").await.is_err(),
-        "nothing is taken in clear"
-    );
+    assert!(services.caller().sign_up("bob").await.is_err(), "nothing is taken in clear");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,14 +23,8 @@ fn a_port_in_use_is_named_with_its_setting() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let data = folder.path().join("data");
-    let said = refusal(&[
-        ("CLIENTELE_DATA_DIR", data.to_str().unwrap()),
-        ("CRM_LISTEN", &address),
-    ]);
-    assert!(
-        said.contains(&address) && said.contains("CRM_LISTEN"),
-        "{said}"
-    );
+    let said = refusal(&[("CLIENTELE_DATA_DIR", data.to_str().unwrap()), ("CRM_LISTEN", &address)]);
+    assert!(said.contains(&address) && said.contains("CRM_LISTEN"), "{said}");
     assert!(!data.exists(), "nothing was begun");
 }
 
@@ -51,10 +45,7 @@ fn a_folder_that_cannot_be_written_is_named() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     let said = refusal(&[("CLIENTELE_DATA_DIR", file.join("data").to_str().unwrap())]);
-    assert!(
-        said.contains(file.to_str().unwrap()) && said.contains("CLIENTELE_DATA_DIR"),
-        "{said}"
-    );
+    assert!(said.contains(file.to_str().unwrap()) && said.contains("CLIENTELE_DATA_DIR"), "{said}");
 }
 
 #[test]
@@ -78,12 +69,7 @@ fn unknown_and_contradictory_settings_are_all_named() {
         ("CLIENTELE_POSTGRES", "somewhere"),
     ];
     let said = refusal_to_start("clientele", &[], &settings);
-    for named in [
-        "IDENTITY_LISTEN",
-        "TLS_KEY_FILE",
-        "REFLECTION",
-        "CLIENTELE_POSTGRES",
-    ] {
+    for named in ["IDENTITY_LISTEN", "TLS_KEY_FILE", "REFLECTION", "CLIENTELE_POSTGRES"] {
         assert!(said.contains(named), "{named} is not in {said}");
     }
 }

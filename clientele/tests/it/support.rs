@@ -47,11 +47,7 @@ impl Program {
                 }
             });
         }
-        Self {
-            child,
-            lines: Mutex::new(lines),
-            printed: Mutex::new(String::new()),
-        }
+        Self { child, lines: Mutex::new(lines), printed: Mutex::new(String::new()) }
     }
 
     /// Waits for a line that contains a text, and returns it.
@@ -113,20 +109,13 @@ pub fn refusal_to_start(name: &str, arguments: &[&str], settings: &[(&str, &str)
 /// Runs a program to its good end.
 pub fn run(name: &str, arguments: &[&str], settings: &[(&str, &str)]) {
     let output = command(name, arguments, settings).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn command(name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(binary(name));
     // Nothing that happens to be set in somebody's shell.
-    command
-        .env_clear()
-        .args(arguments)
-        .envs(settings.iter().copied());
+    command.env_clear().args(arguments).envs(settings.iter().copied());
     for inherited in ["PATH", "HOME", "CLIENTELE_POSTGRES"] {
         if let Some(value) = std::env::var_os(inherited) {
             command.env(inherited, value);
@@ -180,15 +169,9 @@ pub struct Caller {
 impl Caller {
     pub fn new(identity: &str, crm: &str) -> Self {
         let channel = |address: &str| {
-            Channel::from_shared(format!("http://{address}"))
-                .unwrap()
-                .connect_lazy()
+            Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy()
         };
-        Self {
-            identity: channel(identity),
-            crm: channel(crm),
-            token: String::new(),
-        }
+        Self { identity: channel(identity), crm: channel(crm), token: String::new() }
     }
 
     /// Trusts whoever shows this certificate for localhost.
@@ -200,19 +183,12 @@ impl Caller {
             let endpoint = Channel::from_shared(format!("https://{address}")).unwrap();
             endpoint.tls_config(tls.clone()).unwrap().connect_lazy()
         };
-        Self {
-            identity: channel(identity),
-            crm: channel(crm),
-            token: String::new(),
-        }
+        Self { identity: channel(identity), crm: channel(crm), token: String::new() }
     }
 
     pub async fn sign_up(&mut self, name: &str) -> Result<(), Status> {
         let request = id::SignUpRequest {
-            account: Some(id::SignUpAccount {
-                name: name.into(),
-                ..Default::default()
-            }),
+            account: Some(id::SignUpAccount { name: name.into(), ..Default::default() }),
             employee: Some(id::SignUpEmployee {
                 email: format!("{name}@example.com"),
                 password: "correct horse".into(),
@@ -233,38 +209,22 @@ impl Caller {
             email: format!("{name}@example.com"),
             password: "correct horse".into(),
         };
-        self.token = AuthServiceClient::new(self.identity.clone())
-            .login(request)
-            .await?
-            .into_inner()
-            .token;
+        self.token =
+            AuthServiceClient::new(self.identity.clone()).login(request).await?.into_inner().token;
         Ok(())
     }
 
     pub async fn create(&self, name: &str, request_id: &str) -> Result<i64, Status> {
-        let client = pb::Client {
-            first_name: name.into(),
-            ..Default::default()
-        };
-        let request = pb::CreateClientRequest {
-            client: Some(client),
-            request_id: request_id.into(),
-        };
+        let client = pb::Client { first_name: name.into(), ..Default::default() };
+        let request =
+            pb::CreateClientRequest { client: Some(client), request_id: request_id.into() };
         let answer = self.clients().create_client(self.signed(request)).await?;
         Ok(answer.into_inner().client.unwrap().id)
     }
 
     pub async fn list(&self) -> Result<Vec<pb::Client>, Status> {
-        let request = pb::ListClientsRequest {
-            page_size: 1000,
-            ..Default::default()
-        };
-        Ok(self
-            .clients()
-            .list_clients(self.signed(request))
-            .await?
-            .into_inner()
-            .clients)
+        let request = pb::ListClientsRequest { page_size: 1000, ..Default::default() };
+        Ok(self.clients().list_clients(self.signed(request)).await?.into_inner().clients)
     }
 
     /// Lists until it works again.
@@ -286,10 +246,9 @@ impl Caller {
     pub fn signed<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(Duration::from_secs(10));
-        request.metadata_mut().insert(
-            "authorization",
-            format!("Token {}", self.token).parse().unwrap(),
-        );
+        request
+            .metadata_mut()
+            .insert("authorization", format!("Token {}", self.token).parse().unwrap());
         request
     }
 }

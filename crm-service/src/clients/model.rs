@@ -7,7 +7,7 @@ use proto::crm::v1::{self as pb, ClientStatus as Status};
 use service_kit::{
     clock, etag,
     fields::{Country, Currency, Email, Fields, Flaw, Labels, Notes, Text, email_key, fold},
-    mask::Mask,
+    mask::Update,
     page::{Key, Kind, Order},
 };
 use sqlx::types::Json;
@@ -45,16 +45,12 @@ impl Details {
         client: &pb::Client,
         default_currency: Currency,
     ) -> Option<Self> {
-        let first_name = fields.take(
-            "client.first_name",
-            Text::<100>::required(&client.first_name),
-        );
+        let first_name =
+            fields.take("client.first_name", Text::<100>::required(&client.first_name));
         let last_name = fields.take("client.last_name", Text::<100>::parse(&client.last_name));
         let email = fields.take("client.email", Email::optional(&client.email));
-        let phone_number = fields.take(
-            "client.phone_number",
-            Text::<32>::parse(&client.phone_number),
-        );
+        let phone_number =
+            fields.take("client.phone_number", Text::<32>::parse(&client.phone_number));
         let status = fields.take("client.status", parse_status_or_active(client.status));
         let country = fields.take("client.country", Country::optional(&client.country));
         let currency = fields.take("client.currency", Currency::optional(&client.currency));
@@ -80,24 +76,17 @@ impl Details {
 
     /// What it is sorted by when clients are sorted by name.
     pub fn name_key(&self) -> String {
-        fold(&format!("{} {}", self.last_name, self.first_name))
-            .trim()
-            .to_owned()
+        fold(&format!("{} {}", self.last_name, self.first_name)).trim().to_owned()
     }
 
     /// The words by which it is found: those between blanks, and the parts of those that are
     /// put together from several, such as an address.
     pub fn search_words(&self) -> BTreeSet<String> {
-        let text = fold(&format!(
-            "{} {} {}",
-            self.first_name, self.last_name, self.email
-        ));
+        let text = fold(&format!("{} {} {}", self.first_name, self.last_name, self.email));
         let mut words = BTreeSet::new();
         for word in text.split_whitespace() {
             words.insert(word.to_owned());
-            let parts = word
-                .split(|c: char| !c.is_alphanumeric())
-                .filter(|part| !part.is_empty());
+            let parts = word.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
             words.extend(parts.map(str::to_owned));
         }
         words
@@ -108,10 +97,10 @@ impl Details {
 pub struct Change {
     first_name: Option<Text<100>>,
     last_name: Option<Text<100>>,
-    email: Option<Option<Email>>,
+    email: Option<String>,
     phone_number: Option<Text<32>>,
     status: Option<Status>,
-    country: Option<Option<Country>>,
+    country: Option<String>,
     currency: Option<Currency>,
     notes: Option<Notes>,
     labels: Option<Labels>,
@@ -138,56 +127,21 @@ impl Change {
     ) -> Option<Self> {
         let nothing = pb::Client::default();
         let client = request.client.as_ref().unwrap_or(&nothing);
-        let mask = Mask::parse(request.update_mask.as_ref(), Self::PATHS);
-        let mask = fields.take("update_mask", mask).unwrap_or_default();
-        let takes = |path, present| mask.takes(path, present);
-
-        let first_name = fields.take_if(
-            takes("first_name", !client.first_name.is_empty()),
-            "client.first_name",
-            || Text::required(&client.first_name),
-        );
-        let last_name = fields.take_if(
-            takes("last_name", !client.last_name.is_empty()),
-            "client.last_name",
-            || Text::parse(&client.last_name),
-        );
-        let email = fields.take_if(
-            takes("email", !client.email.is_empty()),
-            "client.email",
-            || Email::optional(&client.email),
-        );
-        let phone_number = fields.take_if(
-            takes("phone_number", !client.phone_number.is_empty()),
-            "client.phone_number",
-            || Text::parse(&client.phone_number),
-        );
-        let status = fields.take_if(takes("status", client.status != 0), "client.status", || {
-            parse_status(client.status)
+        let mut update = Update::of(fields, "client", request.update_mask.as_ref(), Self::PATHS);
+        let first_name = update.field("first_name", client.first_name.as_str(), Text::required);
+        let last_name = update.field("last_name", client.last_name.as_str(), Text::parse);
+        let email = update
+            .field("email", client.email.as_str(), |email| Email::optional(email).map(email_text));
+        let phone_number = update.field("phone_number", client.phone_number.as_str(), Text::parse);
+        let status = update.field("status", &client.status, |status| parse_status(*status));
+        let country = update.field("country", client.country.as_str(), |country| {
+            Country::optional(country).map(country_text)
         });
-        let country = fields.take_if(
-            takes("country", !client.country.is_empty()),
-            "client.country",
-            || Country::optional(&client.country),
-        );
-        let currency = fields.take_if(
-            takes("currency", !client.currency.is_empty()),
-            "client.currency",
-            || {
-                Currency::optional(&client.currency)
-                    .map(|currency| currency.unwrap_or(default_currency))
-            },
-        );
-        let notes = fields.take_if(
-            takes("notes", !client.notes.is_empty()),
-            "client.notes",
-            || Notes::parse(&client.notes),
-        );
-        let labels = fields.take_if(
-            takes("labels", !client.labels.is_empty()),
-            "client.labels",
-            || Labels::parse(client.labels.clone()),
-        );
+        let currency = update.field("currency", client.currency.as_str(), |currency| {
+            Ok(Currency::optional(currency)?.unwrap_or(default_currency))
+        });
+        let notes = update.field("notes", client.notes.as_str(), Notes::parse);
+        let labels = update.field("labels", &client.labels, |labels| Labels::parse(labels.clone()));
         Some(Self {
             first_name: first_name?,
             last_name: last_name?,
@@ -207,21 +161,13 @@ impl Change {
         Details {
             first_name: self.first_name.map_or(before.first_name, Text::into_string),
             last_name: self.last_name.map_or(before.last_name, Text::into_string),
-            email: self.email.map_or(before.email, email_text),
-            phone_number: self
-                .phone_number
-                .map_or(before.phone_number, Text::into_string),
-            status: self
-                .status
-                .map_or(before.status, |status| status_text(status).into()),
-            country: self.country.map_or(before.country, country_text),
-            currency: self
-                .currency
-                .map_or(before.currency, |currency| currency.code().into()),
+            email: self.email.unwrap_or(before.email),
+            phone_number: self.phone_number.map_or(before.phone_number, Text::into_string),
+            status: self.status.map_or(before.status, |status| status_text(status).into()),
+            country: self.country.unwrap_or(before.country),
+            currency: self.currency.map_or(before.currency, |currency| currency.code().into()),
             notes: self.notes.map_or(before.notes, Notes::into_string),
-            labels: self
-                .labels
-                .map_or(before.labels, |labels| Json(labels.into_map())),
+            labels: self.labels.map_or(before.labels, |labels| Json(labels.into_map())),
         }
     }
 }
@@ -239,18 +185,12 @@ impl Filter {
     const MOST_WORDS: usize = 8;
 
     pub fn parse(fields: &mut Fields, request: &pb::ListClientsRequest) -> Option<Self> {
-        let statuses = fields.take(
-            "status",
-            request.status.iter().map(|s| parse_status(*s)).collect(),
-        );
+        let statuses =
+            fields.take("status", request.status.iter().map(|s| parse_status(*s)).collect());
         let country = fields.take("country", Country::optional(&request.country));
         let words = fields.take("search", parse_words(&request.search));
         let statuses: BTreeSet<_> = Vec::into_iter(statuses?).map(status_text).collect();
-        Some(Self {
-            statuses: statuses.into_iter().collect(),
-            country: country?,
-            words: words?,
-        })
+        Some(Self { statuses: statuses.into_iter().collect(), country: country?, words: words? })
     }
 }
 
@@ -265,16 +205,8 @@ fn parse_words(search: &str) -> Result<Vec<String>, Flaw> {
 
 /// The orders that a list can be asked for. Newest first unless the caller says otherwise.
 pub const ORDERS: &[Order] = &[
-    Order {
-        name: "create_time",
-        column: "create_time",
-        kind: Kind::Instant,
-    },
-    Order {
-        name: "last_name",
-        column: "name_key",
-        kind: Kind::Text,
-    },
+    Order { name: "create_time", column: "create_time", kind: Kind::Instant },
+    Order { name: "last_name", column: "name_key", kind: Kind::Text },
 ];
 pub const DEFAULT_ORDER: &str = "create_time desc";
 
@@ -329,10 +261,7 @@ const STATUSES: &[(Status, &str)] = &[
 
 /// As it stands in the column, and was spelled by the old API.
 fn status_text(status: Status) -> &'static str {
-    STATUSES
-        .iter()
-        .find(|(known, _)| *known == status)
-        .map_or("active", |(_, text)| text)
+    STATUSES.iter().find(|(known, _)| *known == status).map_or("active", |(_, text)| text)
 }
 
 fn status_from_text(text: &str) -> Status {
@@ -351,23 +280,15 @@ fn parse_status(status: i32) -> Result<Status, Flaw> {
 }
 
 fn parse_status_or_active(status: i32) -> Result<Status, Flaw> {
-    if status == 0 {
-        Ok(Status::Active)
-    } else {
-        parse_status(status)
-    }
+    if status == 0 { Ok(Status::Active) } else { parse_status(status) }
 }
 
 fn email_text(email: Option<Email>) -> String {
-    email
-        .map(|email| email.as_str().to_owned())
-        .unwrap_or_default()
+    email.map(|email| email.as_str().to_owned()).unwrap_or_default()
 }
 
 fn country_text(country: Option<Country>) -> String {
-    country
-        .map(|country| country.code().to_owned())
-        .unwrap_or_default()
+    country.map(|country| country.code().to_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -391,9 +312,8 @@ mod tests {
     }
 
     fn change(client: pb::Client, paths: &[&str]) -> Result<Change, Vec<String>> {
-        let update_mask = Some(prost_types::FieldMask {
-            paths: paths.iter().map(ToString::to_string).collect(),
-        });
+        let update_mask =
+            Some(prost_types::FieldMask { paths: paths.iter().map(ToString::to_string).collect() });
         let request = pb::UpdateClientRequest {
             client: Some(client),
             update_mask,
@@ -401,24 +321,15 @@ mod tests {
         };
         let mut fields = Fields::default();
         let parsed = Change::parse(&mut fields, &request, Currency::USD);
-        fields
-            .all((parsed,))
-            .map(|(change,)| change)
-            .map_err(|violations| {
-                violations
-                    .iter()
-                    .map(|violation| violation.field.clone())
-                    .collect()
-            })
+        fields.all((parsed,)).map(|(change,)| change).map_err(|violations| {
+            violations.iter().map(|violation| violation.field.clone()).collect()
+        })
     }
 
     #[test]
     fn what_is_not_said_has_a_default() {
         let details = details(&ada());
-        assert_eq!(
-            (details.status.as_str(), details.currency.as_str()),
-            ("active", "USD")
-        );
+        assert_eq!((details.status.as_str(), details.currency.as_str()), ("active", "USD"));
     }
 
     #[test]
@@ -436,10 +347,7 @@ mod tests {
         let mut fields = Fields::default();
         let parsed = Details::parse(&mut fields, &bad, Currency::USD);
         let violations = fields.all((parsed,)).expect_err("nearly all are bad");
-        let named: Vec<_> = violations
-            .iter()
-            .map(|violation| violation.field.as_str())
-            .collect();
+        let named: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(
             named,
             [
@@ -473,14 +381,10 @@ mod tests {
 
     #[test]
     fn a_mask_changes_what_it_names_and_clears_what_is_empty() {
-        let sent = pb::Client {
-            first_name: "Augusta".into(),
-            country: "NL".into(),
-            ..Default::default()
-        };
-        let after = change(sent, &["first_name", "email"])
-            .expect("a good change")
-            .apply(&details(&ada()));
+        let sent =
+            pb::Client { first_name: "Augusta".into(), country: "NL".into(), ..Default::default() };
+        let after =
+            change(sent, &["first_name", "email"]).expect("a good change").apply(&details(&ada()));
         assert_eq!(after.first_name, "Augusta");
         assert_eq!(after.email, "");
         assert_eq!(after.country, "GB");
@@ -488,42 +392,22 @@ mod tests {
 
     #[test]
     fn without_a_mask_what_is_present_changes() {
-        let sent = pb::Client {
-            country: "NL".into(),
-            ..Default::default()
-        };
-        let after = change(sent, &[])
-            .expect("a good change")
-            .apply(&details(&ada()));
-        assert_eq!(
-            (after.first_name.as_str(), after.country.as_str()),
-            ("Ada", "NL")
-        );
+        let sent = pb::Client { country: "NL".into(), ..Default::default() };
+        let after = change(sent, &[]).expect("a good change").apply(&details(&ada()));
+        assert_eq!((after.first_name.as_str(), after.country.as_str()), ("Ada", "NL"));
     }
 
     #[test]
     fn what_is_required_cannot_be_cleared() {
         let refused = change(pb::Client::default(), &["first_name", "status"]).err();
-        assert_eq!(
-            refused,
-            Some(vec![
-                "client.first_name".to_owned(),
-                "client.status".to_owned()
-            ])
-        );
+        assert_eq!(refused, Some(vec!["client.first_name".to_owned(), "client.status".to_owned()]));
     }
 
     #[test]
     fn a_bad_mask_is_named_beside_the_bad_fields() {
-        let sent = pb::Client {
-            email: "nobody".into(),
-            ..Default::default()
-        };
+        let sent = pb::Client { email: "nobody".into(), ..Default::default() };
         let refused = change(sent, &["id"]).err();
-        assert_eq!(
-            refused,
-            Some(vec!["update_mask".to_owned(), "client.email".to_owned()])
-        );
+        assert_eq!(refused, Some(vec!["update_mask".to_owned(), "client.email".to_owned()]));
     }
 
     #[test]

@@ -46,9 +46,7 @@ impl ClientService for Clients {
             return reply(answer);
         }
         let client = sql::insert(&mut tx, &details).await?;
-        let answer = pb::CreateClientResponse {
-            client: Some(client.into()),
-        };
+        let answer = pb::CreateClientResponse { client: Some(client.into()) };
         repeat.store(&mut tx, &answer).await?;
         tx.commit().await?;
         reply(answer)
@@ -65,9 +63,7 @@ impl ClientService for Clients {
 
         let mut tx = self.db.begin(&caller).await?;
         let client = sql::find(&mut tx, id).await?.ok_or(not_found("id"))?;
-        reply(pb::GetClientResponse {
-            client: Some(client.into()),
-        })
+        reply(pb::GetClientResponse { client: Some(client.into()) })
     }
 
     async fn list_clients(
@@ -89,17 +85,11 @@ impl ClientService for Clients {
 
         let mut tx = self.db.begin(&caller).await?;
         let clients = sql::list(&mut tx, &filter, &page).await?;
-        let total_size = match page.include_total {
-            true => Some(sql::count(&mut tx, &filter).await?),
-            false => None,
-        };
+        let total_size =
+            if page.include_total { Some(sql::count(&mut tx, &filter).await?) } else { None };
         let (clients, next_page_token) = page.cut(clients, &self.keys, model::place);
         let clients = clients.into_iter().map(Into::into).collect();
-        reply(pb::ListClientsResponse {
-            clients,
-            next_page_token,
-            total_size,
-        })
+        reply(pb::ListClientsResponse { clients, next_page_token, total_size })
     }
 
     async fn update_client(
@@ -121,9 +111,7 @@ impl ClientService for Clients {
         let before = lock_live(&mut tx, id, "client.id").await?;
         etag::check(&client.etag, before.version)?;
         let client = sql::update(&mut tx, &before, &change.apply(&before.details)).await?;
-        let answer = pb::UpdateClientResponse {
-            client: Some(client.into()),
-        };
+        let answer = pb::UpdateClientResponse { client: Some(client.into()) };
         repeat.store(&mut tx, &answer).await?;
         tx.commit().await?;
         reply(answer)
@@ -146,9 +134,7 @@ impl ClientService for Clients {
         let before = lock_live(&mut tx, id, "id").await?;
         etag::check(&request.etag, before.version)?;
         let client = sql::delete(&mut tx, id).await?;
-        let answer = pb::DeleteClientResponse {
-            client: Some(client.into()),
-        };
+        let answer = pb::DeleteClientResponse { client: Some(client.into()) };
         repeat.store(&mut tx, &answer).await?;
         tx.commit().await?;
         reply(answer)
@@ -174,9 +160,7 @@ impl ClientService for Clients {
             Some(_) => sql::undelete(&mut tx, id).await?,
             None => before,
         };
-        let answer = pb::UndeleteClientResponse {
-            client: Some(client.into()),
-        };
+        let answer = pb::UndeleteClientResponse { client: Some(client.into()) };
         repeat.store(&mut tx, &answer).await?;
         tx.commit().await?;
         reply(answer)
@@ -186,14 +170,9 @@ impl ClientService for Clients {
 /// A client that is not deleted, and that nobody else changes until the transaction ends.
 async fn lock_live(tx: &mut TenantTx, id: i64, field: &'static str) -> Result<Client, Error> {
     let client = sql::lock(tx, id).await?;
-    client
-        .filter(|client| client.delete_time.is_none())
-        .ok_or(not_found(field))
+    client.filter(|client| client.delete_time.is_none()).ok_or(not_found(field))
 }
 
 fn not_found(field: &'static str) -> Error {
-    Error::NotFound {
-        resource: "client",
-        field,
-    }
+    Error::NotFound { resource: "client", field }
 }

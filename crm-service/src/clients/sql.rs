@@ -166,11 +166,7 @@ pub async fn count(tx: &mut TenantTx, filter: &Filter) -> Result<i64, Error> {
 }
 
 fn page_query(account_id: i64, filter: &Filter, page: &Page) -> ListQuery {
-    let select = concat!(
-        "SELECT ",
-        columns!(),
-        " FROM crm.clients WHERE account_id = "
-    );
+    let select = concat!("SELECT ", columns!(), " FROM crm.clients WHERE account_id = ");
     let mut query = ListQuery::new(select, account_id);
     narrow(&mut query, account_id, filter);
     query.page(page);
@@ -178,10 +174,8 @@ fn page_query(account_id: i64, filter: &Filter, page: &Page) -> ListQuery {
 }
 
 fn count_query(account_id: i64, filter: &Filter) -> ListQuery {
-    let mut query = ListQuery::new(
-        "SELECT count(*) FROM crm.clients WHERE account_id = ",
-        account_id,
-    );
+    let mut query =
+        ListQuery::new("SELECT count(*) FROM crm.clients WHERE account_id = ", account_id);
     narrow(&mut query, account_id, filter);
     query
 }
@@ -193,10 +187,7 @@ fn narrow(query: &mut ListQuery, account_id: i64, filter: &Filter) {
         // A single one is an equality, so that the index by status keeps the order.
         [status] => _ = query.text(" AND status = ").bind(*status),
         several => {
-            _ = query
-                .text(" AND status = ANY(")
-                .bind(several.to_vec())
-                .text(")")
+            _ = query.text(" AND status = ANY(").bind(several.to_vec()).text(")");
         }
     }
     if let Some(country) = filter.country {
@@ -249,15 +240,11 @@ async fn drop_search_words(tx: &mut TenantTx, id: i64) -> Result<(), Error> {
 /// Every combination of filters, orders and places in them.
 fn list_variants() -> Vec<String> {
     let filters = filter_variants();
-    let counts = filters
-        .iter()
-        .map(|filter| count_query(1, filter).into_text());
+    let counts = filters.iter().map(|filter| count_query(1, filter).into_text());
     let pages = Page::variants(super::model::ORDERS);
-    let lists = filters.iter().flat_map(|filter| {
-        pages
-            .iter()
-            .map(move |page| page_query(1, filter, page).into_text())
-    });
+    let lists = filters
+        .iter()
+        .flat_map(|filter| pages.iter().map(move |page| page_query(1, filter, page).into_text()));
     counts.chain(lists).collect()
 }
 
@@ -265,17 +252,10 @@ fn filter_variants() -> Vec<Filter> {
     let mut filters = Vec::new();
     for statuses in [vec![], vec!["active"], vec!["active", "paused"]] {
         for country in ["", "NL"] {
-            for words in [
-                vec![],
-                vec!["ada".to_owned()],
-                vec!["ada".to_owned(), "love".to_owned()],
-            ] {
+            for words in [vec![], vec!["ada".to_owned()], vec!["ada".to_owned(), "love".to_owned()]]
+            {
                 let country = service_kit::fields::Country::optional(country).unwrap_or_default();
-                filters.push(Filter {
-                    statuses: statuses.clone(),
-                    country,
-                    words,
-                });
+                filters.push(Filter { statuses: statuses.clone(), country, words });
             }
         }
     }

@@ -29,35 +29,16 @@ async fn update(
     client: pb::Client,
     paths: &[&str],
 ) -> Result<pb::Client, tonic::Status> {
-    let update_mask = (!paths.is_empty()).then(|| prost_types::FieldMask {
-        paths: paths.iter().map(ToString::to_string).collect(),
-    });
-    let request = pb::UpdateClientRequest {
-        client: Some(client),
-        update_mask,
-        request_id: String::new(),
-    };
-    Ok(crm
-        .clients()
-        .update_client(signed(by, request))
-        .await?
-        .into_inner()
-        .client
-        .unwrap())
+    let update_mask = (!paths.is_empty())
+        .then(|| prost_types::FieldMask { paths: paths.iter().map(ToString::to_string).collect() });
+    let request =
+        pb::UpdateClientRequest { client: Some(client), update_mask, request_id: String::new() };
+    Ok(crm.clients().update_client(signed(by, request)).await?.into_inner().client.unwrap())
 }
 
 async fn undelete(crm: &Crm, by: &Person, id: i64) -> Result<pb::Client, tonic::Status> {
-    let request = pb::UndeleteClientRequest {
-        id,
-        ..Default::default()
-    };
-    Ok(crm
-        .clients()
-        .undelete_client(signed(by, request))
-        .await?
-        .into_inner()
-        .client
-        .unwrap())
+    let request = pb::UndeleteClientRequest { id, ..Default::default() };
+    Ok(crm.clients().undelete_client(signed(by, request)).await?.into_inner().client.unwrap())
 }
 
 #[tokio::test]
@@ -65,11 +46,7 @@ async fn what_was_created_is_what_is_read() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
     // Output only: whatever somebody sends here changes nothing.
-    let sent = pb::Client {
-        id: 999,
-        etag: "mine".into(),
-        ..ada()
-    };
+    let sent = pb::Client { id: 999, etag: "mine".into(), ..ada() };
     let made = crm.create(&ana, sent).await;
     assert!(made.id != 999 && made.create_time.is_some() && made.delete_time.is_none());
     assert_eq!(crm.get(&ana, made.id).await.unwrap(), made);
@@ -112,10 +89,7 @@ async fn everything_wrong_is_named_at_once_and_nothing_is_written() {
         labels: (0..65).map(|n| (n.to_string(), String::new())).collect(),
         ..Default::default()
     };
-    let request = pb::CreateClientRequest {
-        client: Some(client),
-        request_id: "x".into(),
-    };
+    let request = pb::CreateClientRequest { client: Some(client), request_id: "x".into() };
     let refused = refusal(crm.clients().create_client(signed(&ana, request)).await);
     assert_eq!(refused.said(), (Code::InvalidArgument, "INVALID_FIELDS"));
     assert_eq!(
@@ -134,9 +108,7 @@ async fn everything_wrong_is_named_at_once_and_nothing_is_written() {
         ]
     );
     let refused = refusal(
-        crm.clients()
-            .create_client(signed(&ana, pb::CreateClientRequest::default()))
-            .await,
+        crm.clients().create_client(signed(&ana, pb::CreateClientRequest::default())).await,
     );
     assert_eq!(refused.said(), (Code::InvalidArgument, "MISSING_FIELDS"));
     assert_eq!(refused.message, "Missing required fields");
@@ -149,14 +121,9 @@ async fn an_address_is_one_live_clients_in_the_account_whatever_its_case() {
     let (ana, bob) = (crm.sign_up("ana").await, crm.sign_up("bob").await);
     let first = crm.create(&ana, ada()).await;
     let before = crm.database.digest().await;
-    let again = pb::Client {
-        email: "ADA@example.com".into(),
-        ..ada()
-    };
-    let request = pb::CreateClientRequest {
-        client: Some(again.clone()),
-        request_id: String::new(),
-    };
+    let again = pb::Client { email: "ADA@example.com".into(), ..ada() };
+    let request =
+        pb::CreateClientRequest { client: Some(again.clone()), request_id: String::new() };
     let refused = refusal(crm.clients().create_client(signed(&ana, request)).await);
     assert_eq!(refused.said(), (Code::AlreadyExists, "CLIENT_EMAIL_TAKEN"));
     assert_eq!(crm.database.digest().await, before);
@@ -168,11 +135,7 @@ async fn an_address_is_one_live_clients_in_the_account_whatever_its_case() {
     let refused = refusal(undelete(&crm, &ana, first.id).await);
     assert_eq!(refused.said(), (Code::AlreadyExists, "CLIENT_EMAIL_TAKEN"));
     let other = crm.create(&ana, named("Bo", "")).await;
-    let taking = pb::Client {
-        id: other.id,
-        email: "ada@EXAMPLE.com".into(),
-        ..Default::default()
-    };
+    let taking = pb::Client { id: other.id, email: "ada@EXAMPLE.com".into(), ..Default::default() };
     let refused = refusal(update(&crm, &ana, taking, &[]).await);
     assert_eq!(refused.said(), (Code::AlreadyExists, "CLIENT_EMAIL_TAKEN"));
     crm.delete(&ana, second.id).await;
@@ -191,14 +154,8 @@ async fn an_update_changes_what_its_mask_names() {
         country: "NL".into(),
         ..Default::default()
     };
-    let changed = update(
-        &crm,
-        &ana,
-        sent,
-        &["first_name", "status", "email", "labels"],
-    )
-    .await
-    .unwrap();
+    let changed =
+        update(&crm, &ana, sent, &["first_name", "status", "email", "labels"]).await.unwrap();
     let expected = pb::Client {
         first_name: "Augusta".into(),
         status: ClientStatus::Paused.into(),
@@ -222,10 +179,7 @@ async fn without_a_mask_an_update_changes_what_is_present_and_ignores_what_is_ou
     sent.last_name = "King".into();
     sent.notes = String::new();
     let changed = update(&crm, &ana, sent, &[]).await.unwrap();
-    assert_eq!(
-        (changed.last_name.as_str(), changed.notes.as_str()),
-        ("King", made.notes.as_str())
-    );
+    assert_eq!((changed.last_name.as_str(), changed.notes.as_str()), ("King", made.notes.as_str()));
     assert_eq!(changed.create_time, made.create_time);
 }
 
@@ -247,19 +201,13 @@ async fn a_mask_reaches_nothing_but_what_may_change() {
         "nothing",
         "",
     ] {
-        let sent = pb::Client {
-            id: made.id,
-            ..Default::default()
-        };
+        let sent = pb::Client { id: made.id, ..Default::default() };
         let refused = refusal(update(&crm, &ana, sent, &["first_name", path]).await);
         assert_eq!(refused.code, Code::InvalidArgument, "{path}");
         assert_eq!(refused.fields[0], "update_mask", "{path}");
     }
     for required in ["first_name", "status"] {
-        let sent = pb::Client {
-            id: made.id,
-            ..Default::default()
-        };
+        let sent = pb::Client { id: made.id, ..Default::default() };
         let refused = refusal(update(&crm, &ana, sent, &[required]).await);
         assert_eq!(refused.said(), (Code::InvalidArgument, "MISSING_FIELDS"));
     }
@@ -279,29 +227,18 @@ async fn an_etag_lets_only_the_present_version_be_changed() {
         first_name: name.to_owned(),
         ..Default::default()
     };
-    let changed = update(&crm, &ana, change(&made.etag, "One"), &[])
-        .await
-        .unwrap();
+    let changed = update(&crm, &ana, change(&made.etag, "One"), &[]).await.unwrap();
     let before = crm.database.digest().await;
     let refused = refusal(update(&crm, &ana, change(&made.etag, "Two"), &[]).await);
     assert_eq!(refused.said(), (Code::Aborted, "ETAG_STALE"));
-    let request = pb::DeleteClientRequest {
-        id: made.id,
-        etag: made.etag.clone(),
-        request_id: String::new(),
-    };
+    let request =
+        pb::DeleteClientRequest { id: made.id, etag: made.etag.clone(), request_id: String::new() };
     let refused = refusal(crm.clients().delete_client(signed(&ana, request)).await);
     assert_eq!(refused.said(), (Code::Aborted, "ETAG_STALE"));
     assert_eq!(crm.database.digest().await, before);
-    let request = pb::DeleteClientRequest {
-        id: made.id,
-        etag: changed.etag,
-        request_id: String::new(),
-    };
-    crm.clients()
-        .delete_client(signed(&ana, request))
-        .await
-        .unwrap();
+    let request =
+        pb::DeleteClientRequest { id: made.id, etag: changed.etag, request_id: String::new() };
+    crm.clients().delete_client(signed(&ana, request)).await.unwrap();
     let request = pb::UndeleteClientRequest {
         id: made.id,
         etag: made.etag.clone(),
@@ -316,21 +253,12 @@ async fn of_two_updates_from_the_same_version_one_is_told() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
     let made = crm.create(&ana, ada()).await;
-    let change = |name: &str| pb::Client {
-        first_name: name.to_owned(),
-        ..made.clone()
-    };
+    let change = |name: &str| pb::Client { first_name: name.to_owned(), ..made.clone() };
     let (one, other) = tokio::join!(
         update(&crm, &ana, change("One"), &[]),
         update(&crm, &ana, change("Other"), &[])
     );
-    assert_eq!(
-        [&one, &other]
-            .iter()
-            .filter(|answer| answer.is_ok())
-            .count(),
-        1
-    );
+    assert_eq!([&one, &other].iter().filter(|answer| answer.is_ok()).count(), 1);
     let refused = refusal(if one.is_err() { one } else { other });
     assert_eq!(refused.said(), (Code::Aborted, "ETAG_STALE"));
 }
@@ -347,45 +275,28 @@ async fn a_deleted_client_is_hidden_and_comes_back_as_it_was() {
         update(
             &crm,
             &ana,
-            pb::Client {
-                id: made.id,
-                first_name: "X".into(),
-                ..Default::default()
-            },
+            pb::Client { id: made.id, first_name: "X".into(), ..Default::default() },
             &[],
         )
         .await,
         crm.clients()
             .delete_client(signed(
                 &ana,
-                pb::DeleteClientRequest {
-                    id: made.id,
-                    ..Default::default()
-                },
+                pb::DeleteClientRequest { id: made.id, ..Default::default() },
             ))
             .await
             .map(|answer| answer.into_inner().client.unwrap()),
     ] {
         assert_eq!(refusal(answer).said(), (Code::NotFound, "NOT_FOUND"));
     }
-    let hidden = pb::ListClientsRequest {
-        search: "ada".into(),
-        include_total: true,
-        ..Default::default()
-    };
+    let hidden =
+        pb::ListClientsRequest { search: "ada".into(), include_total: true, ..Default::default() };
     assert_eq!(crm.list(&ana, hidden.clone()).await.total_size, Some(0));
 
     let back = undelete(&crm, &ana, made.id).await.unwrap();
-    let expected = pb::Client {
-        update_time: back.update_time,
-        etag: back.etag.clone(),
-        ..made
-    };
+    let expected = pb::Client { update_time: back.update_time, etag: back.etag.clone(), ..made };
     assert_eq!(back, expected);
-    assert_eq!(
-        crm.list(&ana, hidden).await.clients,
-        std::slice::from_ref(&back)
-    );
+    assert_eq!(crm.list(&ana, hidden).await.clients, std::slice::from_ref(&back));
     assert_eq!(
         undelete(&crm, &ana, back.id).await.unwrap(),
         back,
@@ -402,10 +313,7 @@ async fn an_unknown_id_is_named_with_its_field() {
         assert_eq!(refused.said(), (Code::NotFound, "NOT_FOUND"));
         assert_eq!(
             refused.metadata,
-            [
-                ("field".into(), "id".into()),
-                ("resource".into(), "client".into())
-            ]
+            [("field".into(), "id".into()), ("resource".into(), "client".into())]
         );
     }
     let refused = refusal(crm.get(&ana, 0).await);

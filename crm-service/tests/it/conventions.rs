@@ -18,12 +18,7 @@ const GLOBAL: &[&str] = &["crm.migrations"];
 const NOT_OURS: &[&str] = &["public_answers"];
 
 fn rules() -> Rules<'static> {
-    Rules {
-        schema: "crm",
-        global_tables: &[],
-        global_keys: &[],
-        constraints: CONSTRAINTS,
-    }
+    Rules { schema: "crm", global_tables: &[], global_keys: &[], constraints: CONSTRAINTS }
 }
 
 #[tokio::test]
@@ -46,11 +41,7 @@ async fn a_broken_schema_breaks_every_rule_there_is() {
             "nothing broke: {rule}"
         );
     }
-    assert!(
-        complaints
-            .iter()
-            .any(|complaint| complaint.contains("no line in CONSTRAINTS"))
-    );
+    assert!(complaints.iter().any(|complaint| complaint.contains("no line in CONSTRAINTS")));
 }
 
 #[tokio::test]
@@ -58,19 +49,11 @@ async fn every_statement_keeps_to_one_account_and_uses_an_index_by_it() {
     let database = TestDatabase::new(&SCHEMA).await;
     populate(&database).await;
     let mut owner = database.owner.acquire().await.unwrap();
-    let mut service = PgConnection::connect(database.settings.url.expose())
-        .await
-        .unwrap();
-    sqlx::query("SET ROLE crm_app")
-        .execute(&mut service)
-        .await
-        .unwrap();
+    let mut service = PgConnection::connect(database.settings.url.expose()).await.unwrap();
+    sqlx::query("SET ROLE crm_app").execute(&mut service).await.unwrap();
     let exceptions = [GLOBAL, NOT_OURS].concat();
     let statements = plans::recorded("crm", &exceptions);
-    assert!(
-        statements.len() >= 170,
-        "the statements and their variants are registered"
-    );
+    assert!(statements.len() >= 170, "the statements and their variants are registered");
     for statement in &statements {
         let unbound = plans::unbound_scans(&mut owner, "crm", statement).await;
         assert!(unbound.is_empty(), "{unbound:#?}");
@@ -81,8 +64,7 @@ async fn every_statement_keeps_to_one_account_and_uses_an_index_by_it() {
     let all = plans::recorded("crm", NOT_OURS);
     for exception in GLOBAL {
         assert!(
-            all.iter()
-                .any(|statement| statement.text.contains(exception)),
+            all.iter().any(|statement| statement.text.contains(exception)),
             "{exception} is no exception to anything"
         );
     }
@@ -119,26 +101,16 @@ async fn a_statement_across_accounts_is_noticed() {
         "UPDATE crm.clients SET first_name = $1 WHERE account_id = account_id",
         "INSERT INTO crm.client_search_words (word) VALUES ($1)",
     ] {
-        let statement = Recorded {
-            text: text.to_owned(),
-            place: "here".to_owned(),
-        };
-        assert!(
-            !plans::unbound_scans(&mut owner, "crm", &statement)
-                .await
-                .is_empty(),
-            "{text}"
-        );
+        let statement = Recorded { text: text.to_owned(), place: "here".to_owned() };
+        assert!(!plans::unbound_scans(&mut owner, "crm", &statement).await.is_empty(), "{text}");
     }
 }
 
 #[test]
 fn every_method_has_one_row_of_policy_and_every_row_a_method() {
     let pool = descriptor::pool();
-    let methods: Vec<String> = descriptor::methods(&pool, "crm.v1")
-        .iter()
-        .map(descriptor::path)
-        .collect();
+    let methods: Vec<String> =
+        descriptor::methods(&pool, "crm.v1").iter().map(descriptor::path).collect();
     let methods = || methods.iter().map(String::as_str);
     assert_eq!(differences(POLICY, methods()), Vec::<String>::new());
 
@@ -157,10 +129,7 @@ fn every_method_has_one_row_of_policy_and_every_row_a_method() {
         differences(&with_ghost, methods()),
         ["/identity.v1.Ghost/Boo has a policy row and does not exist"]
     );
-    assert!(
-        POLICY.is_sorted_by_key(|rule| rule.method),
-        "the table is sorted"
-    );
+    assert!(POLICY.is_sorted_by_key(|rule| rule.method), "the table is sorted");
 }
 
 #[test]
@@ -175,13 +144,8 @@ fn no_request_can_name_an_account() {
 async fn a_search_by_prefix_is_a_range_of_the_index_under_row_security() {
     let database = TestDatabase::new(&SCHEMA).await;
     populate(&database).await;
-    let mut service = PgConnection::connect(database.settings.url.expose())
-        .await
-        .unwrap();
-    sqlx::query("SET ROLE crm_app")
-        .execute(&mut service)
-        .await
-        .unwrap();
+    let mut service = PgConnection::connect(database.settings.url.expose()).await.unwrap();
+    sqlx::query("SET ROLE crm_app").execute(&mut service).await.unwrap();
     let searches: Vec<_> = plans::recorded("crm", &[])
         .into_iter()
         .filter(|statement| statement.text.contains("word >= "))
@@ -206,20 +170,11 @@ async fn a_search_by_prefix_is_a_range_of_the_index_under_row_security() {
 #[tokio::test]
 async fn the_working_role_sees_nothing_without_an_account_and_can_undo_nothing() {
     let database = TestDatabase::new(&SCHEMA).await;
-    let mut service = PgConnection::connect(database.settings.url.expose())
-        .await
-        .unwrap();
-    database
-        .execute("INSERT INTO crm.accounts (id) VALUES (7)")
-        .await;
-    sqlx::query("SET ROLE crm_app")
-        .execute(&mut service)
-        .await
-        .unwrap();
-    let role: String = sqlx::query_scalar("SELECT current_user::text")
-        .fetch_one(&mut service)
-        .await
-        .unwrap();
+    let mut service = PgConnection::connect(database.settings.url.expose()).await.unwrap();
+    database.execute("INSERT INTO crm.accounts (id) VALUES (7)").await;
+    sqlx::query("SET ROLE crm_app").execute(&mut service).await.unwrap();
+    let role: String =
+        sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut service).await.unwrap();
     assert_eq!(role, "crm_app");
     let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM crm.accounts")
         .fetch_one(&mut service)
@@ -233,20 +188,11 @@ async fn the_working_role_sees_nothing_without_an_account_and_can_undo_nothing()
         "DELETE FROM crm.clients",
         "INSERT INTO crm.accounts (id) VALUES (8)",
     ] {
-        assert!(
-            sqlx::query(forbidden).execute(&mut service).await.is_err(),
-            "{forbidden}"
-        );
+        assert!(sqlx::query(forbidden).execute(&mut service).await.is_err(), "{forbidden}");
     }
-    sqlx::query("SET ROLE crm_lookup")
-        .execute(&mut service)
-        .await
-        .unwrap();
+    sqlx::query("SET ROLE crm_lookup").execute(&mut service).await.unwrap();
     assert!(
-        sqlx::query("UPDATE crm.clients SET is_active = true")
-            .execute(&mut service)
-            .await
-            .is_err()
+        sqlx::query("UPDATE crm.clients SET is_active = true").execute(&mut service).await.is_err()
     );
     assert!(
         sqlx::query("SELECT sealed FROM identity.employee_tokens")

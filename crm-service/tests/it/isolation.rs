@@ -15,78 +15,39 @@ async fn no_id_reaches_into_another_account() {
     let (ana, bob) = (crm.sign_up("ana").await, crm.sign_up("bob").await);
     let hers = crm.create(&ana, named("Ada", "")).await;
     let his = crm.create(&bob, named("Bob", "")).await;
-    let client = Some(pb::Client {
-        id: hers.id,
-        first_name: "Eve".into(),
-        ..Default::default()
-    });
+    let client = Some(pb::Client { id: hers.id, first_name: "Eve".into(), ..Default::default() });
     let id = hers.id;
     let service = Service {
         package: "crm.v1",
         policy: POLICY,
         ignored: &[("/crm.v1.ClientService/CreateClient", "client.id")],
         examples: BTreeMap::from([
-            (
-                "/crm.v1.ClientService/GetClient",
-                pb::GetClientRequest { id }.encode_to_vec(),
-            ),
+            ("/crm.v1.ClientService/GetClient", pb::GetClientRequest { id }.encode_to_vec()),
             (
                 "/crm.v1.ClientService/UpdateClient",
-                pb::UpdateClientRequest {
-                    client,
-                    ..Default::default()
-                }
-                .encode_to_vec(),
+                pb::UpdateClientRequest { client, ..Default::default() }.encode_to_vec(),
             ),
             (
                 "/crm.v1.ClientService/DeleteClient",
-                pb::DeleteClientRequest {
-                    id,
-                    ..Default::default()
-                }
-                .encode_to_vec(),
+                pb::DeleteClientRequest { id, ..Default::default() }.encode_to_vec(),
             ),
             (
                 "/crm.v1.ClientService/UndeleteClient",
-                pb::UndeleteClientRequest {
-                    id,
-                    ..Default::default()
-                }
-                .encode_to_vec(),
+                pb::UndeleteClientRequest { id, ..Default::default() }.encode_to_vec(),
             ),
         ]),
     };
     let before = crm.database.digest().await;
-    let foreign = |_: &str| Ids {
-        foreign: his.id,
-        unknown: 999_999,
-    };
-    assert_eq!(
-        leaks(&service, &crm.channel, &ana.token, foreign).await,
-        Vec::<String>::new()
-    );
+    let foreign = |_: &str| Ids { foreign: his.id, unknown: 999_999 };
+    assert_eq!(leaks(&service, &crm.channel, &ana.token, foreign).await, Vec::<String>::new());
     assert_eq!(crm.database.digest().await, before, "nothing was written");
 
     // And it can fail: with one's own id every one of the calls succeeds, and with a call
     // that has no example it says so.
-    let own = |_: &str| Ids {
-        foreign: hers.id,
-        unknown: 999_999,
-    };
-    assert_eq!(
-        leaks(&service, &crm.channel, &ana.token, own).await.len(),
-        4
-    );
-    let forgetful = Service {
-        examples: BTreeMap::new(),
-        ..service
-    };
-    assert_eq!(
-        leaks(&forgetful, &crm.channel, &ana.token, foreign)
-            .await
-            .len(),
-        4
-    );
+    let own = |_: &str| Ids { foreign: hers.id, unknown: 999_999 };
+    assert_eq!(leaks(&service, &crm.channel, &ana.token, own).await.len(), 4);
+    let forgetful = Service { examples: BTreeMap::new(), ..service };
+    assert_eq!(leaks(&forgetful, &crm.channel, &ana.token, foreign).await.len(), 4);
 }
 
 #[tokio::test]
@@ -103,11 +64,7 @@ async fn lists_searches_and_totals_stay_within_the_account() {
         };
         let list = crm.list(&ana, request).await;
         assert_eq!(
-            (
-                list.clients.len(),
-                list.total_size,
-                list.clients[0].first_name.as_str()
-            ),
+            (list.clients.len(), list.total_size, list.clients[0].first_name.as_str()),
             (1, Some(1), "Ada")
         );
     }
@@ -119,19 +76,10 @@ async fn headers_that_name_an_account_have_no_effect() {
     let (ana, bob) = (crm.sign_up("ana").await, crm.sign_up("bob").await);
     let his = crm.create(&bob, named("Bob", "")).await;
     let mut request = signed(&ana, pb::GetClientRequest { id: his.id });
-    for name in [
-        "x-account-id",
-        "x-user-id",
-        "account-id",
-        "app.account_id",
-        "x-internal",
-    ] {
+    for name in ["x-account-id", "x-user-id", "account-id", "app.account_id", "x-internal"] {
         for account in [1, 2] {
             request.metadata_mut().append(name, account.into());
         }
     }
-    assert_eq!(
-        crm.clients().get_client(request).await.unwrap_err().code(),
-        tonic::Code::NotFound
-    );
+    assert_eq!(crm.clients().get_client(request).await.unwrap_err().code(), tonic::Code::NotFound);
 }

@@ -7,46 +7,18 @@ use tonic::Code;
 use crate::support::{Crm, Person, named, signed};
 
 fn names(list: &pb::ListClientsResponse) -> Vec<&str> {
-    list.clients
-        .iter()
-        .map(|client| client.first_name.as_str())
-        .collect()
+    list.clients.iter().map(|client| client.first_name.as_str()).collect()
 }
 
 /// Five clients of one account, and one of another that must never be seen.
 async fn five(crm: &Crm) -> Person {
     let (ana, bob) = (crm.sign_up("ana").await, crm.sign_up("bob").await);
-    crm.create(
-        &bob,
-        pb::Client {
-            country: "NL".into(),
-            ..named("Foreign", "Lovelace")
-        },
-    )
-    .await;
+    crm.create(&bob, pb::Client { country: "NL".into(), ..named("Foreign", "Lovelace") }).await;
     for (first_name, last_name, email, status, country) in [
-        (
-            "Ada",
-            "Lovelace",
-            "ada@example.com",
-            ClientStatus::Active,
-            "GB",
-        ),
-        (
-            "Blaise",
-            "Pascal",
-            "blaise@pascal.fr",
-            ClientStatus::Paused,
-            "FR",
-        ),
+        ("Ada", "Lovelace", "ada@example.com", ClientStatus::Active, "GB"),
+        ("Blaise", "Pascal", "blaise@pascal.fr", ClientStatus::Paused, "FR"),
         ("Charles", "Babbage", "", ClientStatus::Active, "GB"),
-        (
-            "Édouard",
-            "Łucas-Óbriain",
-            "e.lucas@example.com",
-            ClientStatus::Cancelled,
-            "FR",
-        ),
+        ("Édouard", "Łucas-Óbriain", "e.lucas@example.com", ClientStatus::Cancelled, "FR"),
         ("Love", "Anders", "", ClientStatus::Inactive, "SE"),
     ] {
         let client = pb::Client {
@@ -65,53 +37,32 @@ async fn filters_narrow_together() {
     let crm = Crm::start().await;
     let ana = five(&crm).await;
     let by = |request: pb::ListClientsRequest| {
-        crm.list(
-            &ana,
-            pb::ListClientsRequest {
-                order_by: "create_time".into(),
-                ..request
-            },
-        )
+        crm.list(&ana, pb::ListClientsRequest { order_by: "create_time".into(), ..request })
     };
     let status = |statuses: &[ClientStatus]| {
-        statuses
-            .iter()
-            .map(|status| (*status).into())
-            .collect::<Vec<i32>>()
+        statuses.iter().map(|status| (*status).into()).collect::<Vec<i32>>()
     };
 
     assert_eq!(
         names(&by(pb::ListClientsRequest::default()).await),
         ["Ada", "Blaise", "Charles", "Édouard", "Love"]
     );
-    let active = pb::ListClientsRequest {
-        status: status(&[ClientStatus::Active]),
-        ..Default::default()
-    };
+    let active =
+        pb::ListClientsRequest { status: status(&[ClientStatus::Active]), ..Default::default() };
     assert_eq!(names(&by(active).await), ["Ada", "Charles"]);
     let two = pb::ListClientsRequest {
         status: status(&[ClientStatus::Paused, ClientStatus::Cancelled]),
         ..Default::default()
     };
     assert_eq!(names(&by(two).await), ["Blaise", "Édouard"]);
-    let british = pb::ListClientsRequest {
-        country: "GB".into(),
-        search: "lov".into(),
-        ..Default::default()
-    };
+    let british =
+        pb::ListClientsRequest { country: "GB".into(), search: "lov".into(), ..Default::default() };
     assert_eq!(names(&by(british).await), ["Ada"]);
-    let nobody = pb::ListClientsRequest {
-        country: "NL".into(),
-        include_total: true,
-        ..Default::default()
-    };
+    let nobody =
+        pb::ListClientsRequest { country: "NL".into(), include_total: true, ..Default::default() };
     let nobody = by(nobody).await;
     assert_eq!(
-        (
-            nobody.clients.len(),
-            nobody.total_size,
-            nobody.next_page_token.as_str()
-        ),
+        (nobody.clients.len(), nobody.total_size, nobody.next_page_token.as_str()),
         (0, Some(0), "")
     );
 }
@@ -160,14 +111,9 @@ async fn a_changed_name_is_found_and_the_old_one_is_not() {
         }),
         ..Default::default()
     };
-    crm.clients()
-        .update_client(signed(&ana, update))
-        .await
-        .unwrap();
-    let search = |search: &str| pb::ListClientsRequest {
-        search: search.into(),
-        ..Default::default()
-    };
+    crm.clients().update_client(signed(&ana, update)).await.unwrap();
+    let search =
+        |search: &str| pb::ListClientsRequest { search: search.into(), ..Default::default() };
     assert_eq!(names(&crm.list(&ana, search("lovelace")).await), ["Ada"]);
     assert!(names(&crm.list(&ana, search("byron")).await).is_empty());
 }
@@ -189,11 +135,7 @@ async fn orders_are_what_they_say_in_both_directions() {
             page_size: 1,
             ..Default::default()
         };
-        assert_eq!(
-            names(&crm.list(&ana, request).await),
-            [first],
-            "{order_by:?}"
-        );
+        assert_eq!(names(&crm.list(&ana, request).await), [first], "{order_by:?}");
     }
 }
 
@@ -203,18 +145,9 @@ async fn pages_of_every_order_show_each_row_once() {
     let ana = crm.sign_up("ana").await;
     for number in 0..25 {
         // Two of each name, so that ties must go by id.
-        crm.create(
-            &ana,
-            named(&number.to_string(), &format!("Name {}", number / 2)),
-        )
-        .await;
+        crm.create(&ana, named(&number.to_string(), &format!("Name {}", number / 2))).await;
     }
-    for order_by in [
-        "create_time",
-        "create_time desc",
-        "last_name",
-        "last_name desc",
-    ] {
+    for order_by in ["create_time", "create_time desc", "last_name", "last_name desc"] {
         let ask = |page_size| pb::ListClientsRequest {
             order_by: order_by.into(),
             page_size,
@@ -223,25 +156,13 @@ async fn pages_of_every_order_show_each_row_once() {
         };
         let whole = crm.list(&ana, ask(100)).await;
         assert_eq!(
-            (
-                whole.clients.len(),
-                whole.next_page_token.as_str(),
-                whole.total_size
-            ),
+            (whole.clients.len(), whole.next_page_token.as_str(), whole.total_size),
             (25, "", Some(25))
         );
         let mut paged = Vec::new();
         let mut page_token = String::new();
         loop {
-            let page = crm
-                .list(
-                    &ana,
-                    pb::ListClientsRequest {
-                        page_token,
-                        ..ask(7)
-                    },
-                )
-                .await;
+            let page = crm.list(&ana, pb::ListClientsRequest { page_token, ..ask(7) }).await;
             paged.extend(page.clients);
             page_token = page.next_page_token;
             if page_token.is_empty() {
@@ -276,10 +197,7 @@ async fn a_page_is_50_unless_asked_and_never_more_than_1000_and_skip_counts_page
     assert_eq!(ask(0, 0).await.clients.len(), 50);
     assert_eq!(ask(5000, 0).await.clients.len(), 1000);
     let second_page = ask(0, 50).await;
-    assert_eq!(
-        (second_page.clients[0].id, second_page.clients.len()),
-        (51, 50)
-    );
+    assert_eq!((second_page.clients[0].id, second_page.clients.len()), (51, 50));
     assert_eq!(ask(0, 1099).await.clients.len(), 1);
     assert_eq!(ask(0, 10_000).await.clients.len(), 0);
 }
@@ -297,52 +215,24 @@ async fn a_page_token_is_good_for_one_account_and_one_query() {
     };
     let token = crm.list(&ana, ask("")).await.next_page_token;
     // The size of the page and its total are no part of the query.
-    crm.list(
-        &ana,
-        pb::ListClientsRequest {
-            page_size: 3,
-            include_total: true,
-            ..ask(&token)
-        },
-    )
-    .await;
+    crm.list(&ana, pb::ListClientsRequest { page_size: 3, include_total: true, ..ask(&token) })
+        .await;
 
     let forged = format!("{}A", &token[..token.len() - 1]);
     for (what, by, request) in [
         ("another account", &bob, ask(&token)),
-        (
-            "another filter",
-            &ana,
-            pb::ListClientsRequest {
-                country: "FR".into(),
-                ..ask(&token)
-            },
-        ),
-        (
-            "another search",
-            &ana,
-            pb::ListClientsRequest {
-                search: "a".into(),
-                ..ask(&token)
-            },
-        ),
+        ("another filter", &ana, pb::ListClientsRequest { country: "FR".into(), ..ask(&token) }),
+        ("another search", &ana, pb::ListClientsRequest { search: "a".into(), ..ask(&token) }),
         (
             "another order",
             &ana,
-            pb::ListClientsRequest {
-                order_by: "last_name".into(),
-                ..ask(&token)
-            },
+            pb::ListClientsRequest { order_by: "last_name".into(), ..ask(&token) },
         ),
         ("a forged one", &ana, ask(&forged)),
         ("nonsense", &ana, ask("nonsense")),
     ] {
         let refused = refusal(crm.clients().list_clients(signed(by, request)).await);
-        assert_eq!(
-            refused.said(),
-            (Code::InvalidArgument, "INVALID_FIELDS"),
-            "{what}"
-        );
+        assert_eq!(refused.said(), (Code::InvalidArgument, "INVALID_FIELDS"), "{what}");
         assert_eq!(refused.fields, ["page_token"], "{what}");
     }
 }
@@ -365,14 +255,6 @@ async fn everything_wrong_with_a_list_is_named_at_once() {
     assert_eq!(refused.said(), (Code::InvalidArgument, "INVALID_FIELDS"));
     assert_eq!(
         refused.fields,
-        [
-            "status",
-            "country",
-            "search",
-            "order_by",
-            "page_size",
-            "skip",
-            "page_token"
-        ]
+        ["status", "country", "search", "order_by", "page_size", "skip", "page_token"]
     );
 }

@@ -9,11 +9,7 @@ use tonic::Code;
 use crate::support::{Crm, Person, named, signed};
 
 async fn refused(crm: &Crm, by: &Person) -> Refusal {
-    refusal(
-        crm.clients()
-            .list_clients(signed(by, pb::ListClientsRequest::default()))
-            .await,
-    )
+    refusal(crm.clients().list_clients(signed(by, pb::ListClientsRequest::default())).await)
 }
 
 #[tokio::test]
@@ -29,11 +25,7 @@ async fn without_identity_nobody_is_let_in_and_afterwards_everyone_is_again() {
     }
     crm.identity.start_again().await;
     for _ in 0..100 {
-        if crm
-            .clients()
-            .list_clients(signed(&ana, pb::ListClientsRequest::default()))
-            .await
-            .is_ok()
+        if crm.clients().list_clients(signed(&ana, pb::ListClientsRequest::default())).await.is_ok()
         {
             return;
         }
@@ -59,16 +51,10 @@ async fn a_database_that_refuses_is_an_outage_and_no_text_of_it_leaves() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
     crm.create(&ana, named("Ada", "")).await;
-    crm.database
-        .execute("ALTER TABLE crm.clients RENAME TO elsewhere")
-        .await;
+    crm.database.execute("ALTER TABLE crm.clients RENAME TO elsewhere").await;
     let refused = refused(&crm, &ana).await;
     assert_eq!(refused.said(), (Code::Internal, "INTERNAL"));
-    assert!(
-        refused.message.starts_with("Internal error. Request id: "),
-        "{}",
-        refused.message
-    );
+    assert!(refused.message.starts_with("Internal error. Request id: "), "{}", refused.message);
     for told in ["clients", "crm.", "relation", "42P01"] {
         assert!(!refused.message.contains(told));
     }

@@ -1,4 +1,4 @@
-//! Calls that are sent again under the same request_id.
+//! Calls that are sent again under the same `request_id`.
 
 use proto::crm::v1 as pb;
 use service_kit::testing::refusal::refusal;
@@ -12,29 +12,18 @@ fn create(name: &str) -> pb::CreateClientRequest {
     let mut client = named(name, "");
     // A map has no order of its own: it must not make two equal requests differ.
     client.labels = (0..20).map(|n| (format!("k{n}"), n.to_string())).collect();
-    pb::CreateClientRequest {
-        client: Some(client),
-        request_id: ID.into(),
-    }
+    pb::CreateClientRequest { client: Some(client), request_id: ID.into() }
 }
 
 #[tokio::test]
 async fn a_repeat_gets_the_first_answer_and_has_no_second_effect() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
-    let first = crm
-        .clients()
-        .create_client(signed(&ana, create("Ada")))
-        .await
-        .unwrap()
-        .into_inner();
+    let first =
+        crm.clients().create_client(signed(&ana, create("Ada"))).await.unwrap().into_inner();
     let before = crm.database.digest().await;
-    let again = crm
-        .clients()
-        .create_client(signed(&ana, create("Ada")))
-        .await
-        .unwrap()
-        .into_inner();
+    let again =
+        crm.clients().create_client(signed(&ana, create("Ada"))).await.unwrap().into_inner();
     assert_eq!(again, first);
     assert_eq!(crm.database.digest().await, before);
 }
@@ -46,14 +35,7 @@ async fn many_at_once_are_one() {
     let calls = (0..8).map(|_| {
         let (mut clients, request) = (crm.clients(), signed(&ana, create("Ada")));
         tokio::spawn(async move {
-            clients
-                .create_client(request)
-                .await
-                .unwrap()
-                .into_inner()
-                .client
-                .unwrap()
-                .id
+            clients.create_client(request).await.unwrap().into_inner().client.unwrap().id
         })
     });
     let mut ids = Vec::new();
@@ -62,29 +44,16 @@ async fn many_at_once_are_one() {
     }
     ids.dedup();
     assert_eq!(ids.len(), 1);
-    assert_eq!(
-        crm.list(&ana, pb::ListClientsRequest::default())
-            .await
-            .clients
-            .len(),
-        1
-    );
+    assert_eq!(crm.list(&ana, pb::ListClientsRequest::default()).await.clients.len(), 1);
 }
 
 #[tokio::test]
 async fn the_same_id_with_another_body_is_refused() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
-    crm.clients()
-        .create_client(signed(&ana, create("Ada")))
-        .await
-        .unwrap();
+    crm.clients().create_client(signed(&ana, create("Ada"))).await.unwrap();
     let before = crm.database.digest().await;
-    let refused = refusal(
-        crm.clients()
-            .create_client(signed(&ana, create("Bob")))
-            .await,
-    );
+    let refused = refusal(crm.clients().create_client(signed(&ana, create("Bob"))).await);
     assert_eq!(refused.said(), (Code::InvalidArgument, "REQUEST_ID_REUSED"));
     assert_eq!(crm.database.digest().await, before);
 }
@@ -93,106 +62,47 @@ async fn the_same_id_with_another_body_is_refused() {
 async fn a_call_that_failed_leaves_its_id_free() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
-    let taken = pb::Client {
-        email: "a@example.com".into(),
-        ..named("Ada", "")
-    };
+    let taken = pb::Client { email: "a@example.com".into(), ..named("Ada", "") };
     let other = crm.create(&ana, taken.clone()).await;
-    let request = pb::CreateClientRequest {
-        client: Some(taken),
-        request_id: ID.into(),
-    };
-    refusal(
-        crm.clients()
-            .create_client(signed(&ana, request.clone()))
-            .await,
-    );
+    let request = pb::CreateClientRequest { client: Some(taken), request_id: ID.into() };
+    refusal(crm.clients().create_client(signed(&ana, request.clone())).await);
     crm.delete(&ana, other.id).await;
-    crm.clients()
-        .create_client(signed(&ana, request))
-        .await
-        .unwrap();
+    crm.clients().create_client(signed(&ana, request)).await.unwrap();
 }
 
-/// Security checklist 35: somebody else's request_id is nobody's.
+/// Security checklist 35: somebody else's `request_id` is nobody's.
 #[tokio::test]
 async fn an_id_is_one_callers_and_one_methods() {
     let crm = Crm::start().await;
     let (ana, bob) = (crm.sign_up("ana").await, crm.sign_up("bob").await);
-    let hers = crm
-        .clients()
-        .create_client(signed(&ana, create("Ada")))
-        .await
-        .unwrap()
-        .into_inner();
-    let his = crm
-        .clients()
-        .create_client(signed(&bob, create("Bob")))
-        .await
-        .unwrap()
-        .into_inner();
+    let hers = crm.clients().create_client(signed(&ana, create("Ada"))).await.unwrap().into_inner();
+    let his = crm.clients().create_client(signed(&bob, create("Bob"))).await.unwrap().into_inner();
     assert_ne!(hers, his);
     let id = hers.client.unwrap().id;
-    let delete = pb::DeleteClientRequest {
-        id,
-        request_id: ID.into(),
-        ..Default::default()
-    };
-    let deleted = crm
-        .clients()
-        .delete_client(signed(&ana, delete.clone()))
-        .await
-        .unwrap()
-        .into_inner();
+    let delete = pb::DeleteClientRequest { id, request_id: ID.into(), ..Default::default() };
+    let deleted =
+        crm.clients().delete_client(signed(&ana, delete.clone())).await.unwrap().into_inner();
     // Deleting again would be NOT_FOUND; the same call again is the same answer.
     assert_eq!(
-        crm.clients()
-            .delete_client(signed(&ana, delete))
-            .await
-            .unwrap()
-            .into_inner(),
+        crm.clients().delete_client(signed(&ana, delete)).await.unwrap().into_inner(),
         deleted
     );
-    let undelete = pb::UndeleteClientRequest {
-        id,
-        request_id: ID.into(),
-        ..Default::default()
-    };
-    let back = crm
-        .clients()
-        .undelete_client(signed(&ana, undelete.clone()))
-        .await
-        .unwrap()
-        .into_inner();
+    let undelete = pb::UndeleteClientRequest { id, request_id: ID.into(), ..Default::default() };
+    let back =
+        crm.clients().undelete_client(signed(&ana, undelete.clone())).await.unwrap().into_inner();
     assert_eq!(
-        crm.clients()
-            .undelete_client(signed(&ana, undelete))
-            .await
-            .unwrap()
-            .into_inner(),
+        crm.clients().undelete_client(signed(&ana, undelete)).await.unwrap().into_inner(),
         back
     );
     let update = pb::UpdateClientRequest {
-        client: Some(pb::Client {
-            id,
-            first_name: "Eve".into(),
-            ..Default::default()
-        }),
+        client: Some(pb::Client { id, first_name: "Eve".into(), ..Default::default() }),
         request_id: ID.into(),
         ..Default::default()
     };
-    let changed = crm
-        .clients()
-        .update_client(signed(&ana, update.clone()))
-        .await
-        .unwrap()
-        .into_inner();
+    let changed =
+        crm.clients().update_client(signed(&ana, update.clone())).await.unwrap().into_inner();
     assert_eq!(
-        crm.clients()
-            .update_client(signed(&ana, update))
-            .await
-            .unwrap()
-            .into_inner(),
+        crm.clients().update_client(signed(&ana, update)).await.unwrap().into_inner(),
         changed
     );
 }
@@ -201,33 +111,17 @@ async fn an_id_is_one_callers_and_one_methods() {
 async fn whoever_lost_the_right_to_a_call_cannot_repeat_it() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
-    crm.clients()
-        .create_client(signed(&ana, create("Ada")))
-        .await
-        .unwrap();
-    crm.identity
-        .database
-        .execute("UPDATE identity.employees SET role = 'employee'")
-        .await;
-    let refused = refusal(
-        crm.clients()
-            .create_client(signed(&ana, create("Ada")))
-            .await,
-    );
-    assert_eq!(
-        refused.said(),
-        (Code::PermissionDenied, "PERMISSION_DENIED")
-    );
+    crm.clients().create_client(signed(&ana, create("Ada"))).await.unwrap();
+    crm.identity.database.execute("UPDATE identity.employees SET role = 'employee'").await;
+    let refused = refusal(crm.clients().create_client(signed(&ana, create("Ada"))).await);
+    assert_eq!(refused.said(), (Code::PermissionDenied, "PERMISSION_DENIED"));
 }
 
 #[tokio::test]
 async fn stored_answers_are_sealed() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
-    crm.clients()
-        .create_client(signed(&ana, create("Zacharias")))
-        .await
-        .unwrap();
+    crm.clients().create_client(signed(&ana, create("Zacharias"))).await.unwrap();
     let readable: Option<bool> = sqlx::query_scalar(
         "SELECT bool_or(position('Zacharias'::bytea IN answer) > 0) FROM crm.answers",
     )

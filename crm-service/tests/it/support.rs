@@ -67,11 +67,7 @@ impl Crm {
         tokio::spawn(
             async move { serve(app, bound, &settings.server, CancellationToken::new()).await },
         );
-        Self {
-            channel,
-            database,
-            identity,
-        }
+        Self { channel, database, identity }
     }
 
     pub fn clients(&self) -> ClientServiceClient<Channel> {
@@ -81,10 +77,7 @@ impl Crm {
     /// Signs a company up, whose first super admin is the answer.
     pub async fn sign_up(&self, name: &str) -> Person {
         let request = id::SignUpRequest {
-            account: Some(id::SignUpAccount {
-                name: name.into(),
-                ..Default::default()
-            }),
+            account: Some(id::SignUpAccount { name: name.into(), ..Default::default() }),
             employee: Some(id::SignUpEmployee {
                 email: format!("{name}@example.com"),
                 password: PASSWORD.into(),
@@ -93,9 +86,7 @@ impl Crm {
             request_id: String::new(),
         };
         let mut auth = AuthServiceClient::new(self.identity.channel.clone());
-        Person {
-            token: auth.sign_up(request).await.unwrap().into_inner().token,
-        }
+        Person { token: auth.sign_up(request).await.unwrap().into_inner().token }
     }
 
     /// Adds a person of a role to somebody's account, and logs them in.
@@ -111,25 +102,14 @@ impl Crm {
             request_id: String::new(),
         };
         let mut employees = EmployeeServiceClient::new(self.identity.channel.clone());
-        employees
-            .create_employee(signed(by, request))
-            .await
-            .unwrap();
+        employees.create_employee(signed(by, request)).await.unwrap();
         let mut auth = AuthServiceClient::new(self.identity.channel.clone());
-        let login = id::LoginRequest {
-            email,
-            password: PASSWORD.into(),
-        };
-        Person {
-            token: auth.login(login).await.unwrap().into_inner().token,
-        }
+        let login = id::LoginRequest { email, password: PASSWORD.into() };
+        Person { token: auth.login(login).await.unwrap().into_inner().token }
     }
 
     pub async fn create(&self, by: &Person, client: pb::Client) -> pb::Client {
-        let request = pb::CreateClientRequest {
-            client: Some(client),
-            request_id: String::new(),
-        };
+        let request = pb::CreateClientRequest { client: Some(client), request_id: String::new() };
         self.clients()
             .create_client(signed(by, request))
             .await
@@ -140,18 +120,12 @@ impl Crm {
     }
 
     pub async fn get(&self, by: &Person, id: i64) -> Result<pb::Client, tonic::Status> {
-        let answer = self
-            .clients()
-            .get_client(signed(by, pb::GetClientRequest { id }))
-            .await?;
+        let answer = self.clients().get_client(signed(by, pb::GetClientRequest { id })).await?;
         Ok(answer.into_inner().client.unwrap())
     }
 
     pub async fn delete(&self, by: &Person, id: i64) -> pb::Client {
-        let request = pb::DeleteClientRequest {
-            id,
-            ..Default::default()
-        };
+        let request = pb::DeleteClientRequest { id, ..Default::default() };
         self.clients()
             .delete_client(signed(by, request))
             .await
@@ -166,11 +140,7 @@ impl Crm {
         by: &Person,
         request: pb::ListClientsRequest,
     ) -> pb::ListClientsResponse {
-        self.clients()
-            .list_clients(signed(by, request))
-            .await
-            .unwrap()
-            .into_inner()
+        self.clients().list_clients(signed(by, request)).await.unwrap().into_inner()
     }
 }
 
@@ -186,13 +156,8 @@ impl Identity {
         };
         let bound = Bound::bind(&settings.server).await.unwrap();
         let address = bound.address();
-        let mut identity = Self {
-            channel: channel(address),
-            database,
-            address,
-            settings,
-            running: None,
-        };
+        let mut identity =
+            Self { channel: channel(address), database, address, settings, running: None };
         identity.run(bound).await;
         identity
     }
@@ -220,26 +185,17 @@ impl Identity {
 }
 
 fn channel(address: SocketAddr) -> Channel {
-    Channel::from_shared(format!("http://{address}"))
-        .unwrap()
-        .connect_lazy()
+    Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy()
 }
 
 /// A request with somebody's token.
 pub fn signed<T>(by: &Person, message: T) -> Request<T> {
     let mut request = Request::new(message);
-    request.metadata_mut().insert(
-        "authorization",
-        format!("Token {}", by.token).parse().unwrap(),
-    );
+    request.metadata_mut().insert("authorization", format!("Token {}", by.token).parse().unwrap());
     request
 }
 
 /// A client of this name and nothing else.
 pub fn named(first_name: &str, last_name: &str) -> pb::Client {
-    pb::Client {
-        first_name: first_name.into(),
-        last_name: last_name.into(),
-        ..Default::default()
-    }
+    pb::Client { first_name: first_name.into(), last_name: last_name.into(), ..Default::default() }
 }

@@ -32,9 +32,7 @@ impl From<Account> for pb::Account {
             id: account.id,
             name: account.name,
             email: account.email,
-            settings: Some(pb::AccountSettings {
-                default_currency: account.default_currency,
-            }),
+            settings: Some(pb::AccountSettings { default_currency: account.default_currency }),
             create_time: Some(clock::timestamp(account.create_time)),
             update_time: Some(clock::timestamp(account.update_time)),
             etag: etag::of(account.version),

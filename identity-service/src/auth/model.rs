@@ -20,10 +20,8 @@ impl SignUp {
     ) -> Option<Self> {
         let account_name = fields.take("account.name", Text::required(&account.name));
         let account_email = fields.take("account.email", Email::optional(&account.email));
-        let currency = fields.take(
-            "account.default_currency",
-            Currency::optional(&account.default_currency),
-        );
+        let currency =
+            fields.take("account.default_currency", Currency::optional(&account.default_currency));
         let name = fields.take("employee.name", Text::parse(&employee.name));
         let email = fields.take("employee.email", Email::required(&employee.email));
         let password = fields.take("employee.password", NewPassword::parse(&employee.password));
@@ -46,10 +44,7 @@ mod tests {
 
     #[test]
     fn three_fields_are_enough() {
-        let account = pb::SignUpAccount {
-            name: "Acme".into(),
-            ..Default::default()
-        };
+        let account = pb::SignUpAccount { name: "Acme".into(), ..Default::default() };
         let employee = pb::SignUpEmployee {
             email: "ana@acme.example".into(),
             password: "correct horse".into(),
@@ -66,16 +61,14 @@ mod tests {
     #[test]
     fn the_three_are_named_when_they_are_missing() {
         let mut fields = Fields::default();
-        let parsed = SignUp::parse(&mut fields, &Default::default(), &Default::default());
-        let violations = fields.all((parsed,)).err().expect("all are missing");
-        let named: Vec<_> = violations
-            .iter()
-            .map(|violation| violation.field.as_str())
-            .collect();
-        assert_eq!(
-            named,
-            ["account.name", "employee.email", "employee.password"]
+        let parsed = SignUp::parse(
+            &mut fields,
+            &pb::SignUpAccount::default(),
+            &pb::SignUpEmployee::default(),
         );
+        let violations = fields.all((parsed,)).err().expect("all are missing");
+        let named: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(named, ["account.name", "employee.email", "employee.password"]);
         assert!(violations.only_missing());
     }
 }

@@ -44,10 +44,8 @@ impl AuthService for Auth {
         let account = request.account.clone().unwrap_or_default();
         let employee = request.employee.clone().unwrap_or_default();
         let mut fields = Fields::default();
-        let repeat = fields.take(
-            "request_id",
-            self.repeats.of_public(&request, email_key(&employee.email)),
-        );
+        let repeat =
+            fields.take("request_id", self.repeats.of_public(&request, email_key(&employee.email)));
         let sign_up = SignUp::parse(&mut fields, &account, &employee);
         let (repeat, sign_up) = fields.all((repeat, sign_up))?;
         let login = Login {
@@ -55,10 +53,7 @@ impl AuthService for Auth {
             password_change_advised: false,
         };
 
-        let mut tx = self
-            .db
-            .begin_system(accounts::sql::draw(&self.db).await?)
-            .await?;
+        let mut tx = self.db.begin_system(accounts::sql::draw(&self.db).await?).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
@@ -78,15 +73,9 @@ impl AuthService for Auth {
     async fn login(&self, request: Request<pb::LoginRequest>) -> Reply<pb::LoginResponse> {
         let request = request.into_inner();
         let refused = || Error::Unauthenticated(Reason::InvalidCredentials);
-        let email = if request.email.len() > MAX_EMAIL_BYTES {
-            ""
-        } else {
-            &request.email
-        };
+        let email = if request.email.len() > MAX_EMAIL_BYTES { "" } else { &request.email };
         let candidate = employees::sql::find_by_email(&self.db, &email_key(email)).await?;
-        let stored = candidate
-            .as_ref()
-            .and_then(|candidate| candidate.password_hash.clone());
+        let stored = candidate.as_ref().and_then(|candidate| candidate.password_hash.clone());
         let matches = self.passwords.verify(&request.password, stored).await?;
         let candidate = candidate.filter(|_| matches).ok_or_else(refused)?;
 
@@ -95,10 +84,7 @@ impl AuthService for Auth {
         let employee = employee.ok_or_else(refused)?;
         let token = tokens::sql::get_or_create(&mut tx, &self.keys, employee.id).await?;
         tx.commit().await?;
-        reply(pb::LoginResponse {
-            token: token.expose(),
-            employee: Some(employee.into()),
-        })
+        reply(pb::LoginResponse { token: token.expose(), employee: Some(employee.into()) })
     }
 
     async fn logout(&self, request: Request<pb::LogoutRequest>) -> Reply<pb::LogoutResponse> {
@@ -123,8 +109,6 @@ impl AuthService for Auth {
         let employee = employees::sql::find(&mut tx, id).await?;
         // Gone between the check of the token and here.
         let employee = employee.ok_or(Error::Unauthenticated(Reason::EmployeeInactive))?;
-        reply(pb::GetMeResponse {
-            employee: Some(employee.into()),
-        })
+        reply(pb::GetMeResponse { employee: Some(employee.into()) })
     }
 }

@@ -137,10 +137,7 @@ mod tests {
 
     #[test]
     fn what_is_not_said_has_a_default() {
-        let asked = pb::Employee {
-            email: "ana.b@example.com".into(),
-            ..Default::default()
-        };
+        let asked = pb::Employee { email: "ana.b@example.com".into(), ..Default::default() };
         let employee = parse(&asked).expect("an e-mail address is enough");
         assert_eq!(employee.name.as_str(), "ana.b");
         assert_eq!(employee.role, Role::Employee);
@@ -157,18 +154,10 @@ mod tests {
             ..Default::default()
         };
         let violations = parse(&asked).err().expect("four are bad");
-        let named: Vec<_> = violations
-            .iter()
-            .map(|violation| violation.field.as_str())
-            .collect();
+        let named: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(
             named,
-            [
-                "employee.email",
-                "employee.name",
-                "employee.role",
-                "employee.phone_number"
-            ]
+            ["employee.email", "employee.name", "employee.role", "employee.phone_number"]
         );
     }
 }

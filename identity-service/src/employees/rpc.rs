@@ -38,9 +38,7 @@ impl EmployeeService for Employees {
             return reply(answer);
         }
         let employee = sql::insert(&mut tx, &employee, &login).await?;
-        let answer = pb::CreateEmployeeResponse {
-            employee: Some(employee.into()),
-        };
+        let answer = pb::CreateEmployeeResponse { employee: Some(employee.into()) };
         repeat.store(&mut tx, &answer).await?;
         tx.commit().await?;
         reply(answer)
@@ -57,9 +55,6 @@ impl Employees {
             return Ok(Login::default());
         };
         let hash = self.passwords.hash(password).await?;
-        Ok(Login {
-            password_hash: Some(hash),
-            password_change_advised: true,
-        })
+        Ok(Login { password_hash: Some(hash), password_change_advised: true })
     }
 }

@@ -18,9 +18,7 @@ impl Token {
 
     /// One that looks like ours; anything else is refused without asking the database.
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         (text.len() == Self::DIGITS && digits).then(|| Self(Zeroizing::new(text.to_owned())))
     }
 
@@ -38,11 +36,7 @@ impl Token {
 
     /// The copy that only this service can open, and only as this employee's.
     pub fn seal(&self, keys: &Keyring, employee_id: i64) -> Vec<u8> {
-        keys.seal(
-            Purpose::EmployeeToken,
-            &employee_id.to_be_bytes(),
-            self.0.as_bytes(),
-        )
+        keys.seal(Purpose::EmployeeToken, &employee_id.to_be_bytes(), self.0.as_bytes())
     }
 
     /// The token in a sealed copy.

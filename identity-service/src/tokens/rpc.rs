@@ -28,11 +28,7 @@ pub async fn judge(db: &Db, credential: &Credential) -> Result<Facts, Error> {
     let shown = sql::look_up(db, &token).await?;
     match (shown.account_id, shown.employee_id, shown.is_live) {
         (Some(account_id), Some(employee_id), Some(true)) => {
-            let role = shown
-                .role
-                .as_deref()
-                .and_then(access::role_from_text)
-                .unwrap_or_default();
+            let role = shown.role.as_deref().and_then(access::role_from_text).unwrap_or_default();
             let currency = shown.default_currency.as_deref().unwrap_or_default();
             Ok(Facts {
                 account_id,
@@ -68,9 +64,7 @@ impl TokenService for Tokens {
             }),
             Err(error) => return Err(error.into()),
         };
-        reply(pb::ValidateTokenResponse {
-            outcome: Some(outcome),
-        })
+        reply(pb::ValidateTokenResponse { outcome: Some(outcome) })
     }
 }
 

@@ -91,10 +91,7 @@ async fn find(tx: &mut TenantTx, keys: &Keyring, employee_id: i64) -> Result<Opt
     };
     let token = Token::unseal(keys, employee_id, &sealed);
     if token.is_none() {
-        tracing::warn!(
-            employee_id,
-            "a token does not open with the present keys and is replaced"
-        );
+        tracing::warn!(employee_id, "a token does not open with the present keys and is replaced");
         revoke(tx, &key).await?;
     }
     Ok(token)

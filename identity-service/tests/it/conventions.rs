@@ -14,10 +14,8 @@ use service_kit::{
 use sqlx::{Connection, PgConnection};
 
 /// Look-ups that precede an account: by what a caller shows, in an index of its own.
-const LOOK_UPS: &[&str] = &[
-    "WHERE email_key = $1 AND delete_time IS NULL",
-    "FROM (SELECT $1::text AS key) shown",
-];
+const LOOK_UPS: &[&str] =
+    &["WHERE email_key = $1 AND delete_time IS NULL", "FROM (SELECT $1::text AS key) shown"];
 /// Found by a token's digest within the account: that index has the digest only.
 const BY_DIGEST: &[&str] =
     &["DELETE FROM identity.employee_tokens WHERE account_id = $1 AND key = $2"];
@@ -59,11 +57,7 @@ async fn a_broken_schema_breaks_every_rule_there_is() {
             "nothing broke: {rule}"
         );
     }
-    assert!(
-        complaints
-            .iter()
-            .any(|complaint| complaint.contains("no line in CONSTRAINTS"))
-    );
+    assert!(complaints.iter().any(|complaint| complaint.contains("no line in CONSTRAINTS")));
 }
 
 #[tokio::test]
@@ -71,23 +65,15 @@ async fn every_statement_keeps_to_one_account_and_uses_an_index_by_it() {
     let database = TestDatabase::new(&SCHEMA).await;
     populate(&database).await;
     let mut owner = database.owner.acquire().await.unwrap();
-    let mut service = PgConnection::connect(database.settings.url.expose())
-        .await
-        .unwrap();
-    sqlx::query("SET ROLE identity_app")
-        .execute(&mut service)
-        .await
-        .unwrap();
+    let mut service = PgConnection::connect(database.settings.url.expose()).await.unwrap();
+    sqlx::query("SET ROLE identity_app").execute(&mut service).await.unwrap();
     let exceptions = [LOOK_UPS, GLOBAL].concat();
     let statements = plans::recorded("identity", &exceptions);
     assert!(statements.len() >= 9, "the statements are registered");
     for statement in &statements {
         let unbound = plans::unbound_scans(&mut owner, "identity", statement).await;
         assert!(unbound.is_empty(), "{unbound:#?}");
-        if BY_DIGEST
-            .iter()
-            .any(|by_digest| statement.text.contains(by_digest))
-        {
+        if BY_DIGEST.iter().any(|by_digest| statement.text.contains(by_digest)) {
             continue;
         }
         let unindexed = plans::unindexed_scans(&mut service, "identity", statement).await;
@@ -97,8 +83,7 @@ async fn every_statement_keeps_to_one_account_and_uses_an_index_by_it() {
     let all = plans::recorded("identity", &[]);
     for exception in exceptions {
         assert!(
-            all.iter()
-                .any(|statement| statement.text.contains(exception)),
+            all.iter().any(|statement| statement.text.contains(exception)),
             "{exception} is no exception to anything"
         );
     }
@@ -135,14 +120,9 @@ async fn a_statement_across_accounts_is_noticed() {
         "UPDATE identity.employees SET name = $1 WHERE account_id = account_id",
         "INSERT INTO identity.revoked_tokens (key) VALUES ($1)",
     ] {
-        let statement = Recorded {
-            text: text.to_owned(),
-            place: "here".to_owned(),
-        };
+        let statement = Recorded { text: text.to_owned(), place: "here".to_owned() };
         assert!(
-            !plans::unbound_scans(&mut owner, "identity", &statement)
-                .await
-                .is_empty(),
+            !plans::unbound_scans(&mut owner, "identity", &statement).await.is_empty(),
             "{text}"
         );
     }
@@ -151,10 +131,8 @@ async fn a_statement_across_accounts_is_noticed() {
 #[test]
 fn every_method_has_one_row_of_policy_and_every_row_a_method() {
     let pool = descriptor::pool();
-    let methods: Vec<String> = descriptor::methods(&pool, "identity.v1")
-        .iter()
-        .map(descriptor::path)
-        .collect();
+    let methods: Vec<String> =
+        descriptor::methods(&pool, "identity.v1").iter().map(descriptor::path).collect();
     let methods = || methods.iter().map(String::as_str);
     assert_eq!(differences(POLICY, methods()), Vec::<String>::new());
 
@@ -173,10 +151,7 @@ fn every_method_has_one_row_of_policy_and_every_row_a_method() {
         differences(&with_ghost, methods()),
         ["/identity.v1.Ghost/Boo has a policy row and does not exist"]
     );
-    assert!(
-        POLICY.is_sorted_by_key(|rule| rule.method),
-        "the table is sorted"
-    );
+    assert!(POLICY.is_sorted_by_key(|rule| rule.method), "the table is sorted");
 }
 
 #[test]
@@ -186,33 +161,23 @@ fn no_request_can_name_an_account() {
     let found = descriptor::ways_to_name_an_account(&pool, "identity.v1", POLICY, &output_only);
     assert_eq!(found, Vec::<String>::new());
     let found = descriptor::ways_to_name_an_account(&pool, "identity.v1", POLICY, &[]);
-    assert_eq!(
-        found,
-        ["identity.v1.EmployeeService.CreateEmployee takes employee.account_id"]
-    );
+    assert_eq!(found, ["identity.v1.EmployeeService.CreateEmployee takes employee.account_id"]);
 }
 
 /// Security checklist 37.
 #[tokio::test]
 async fn the_working_role_sees_nothing_without_an_account_and_can_undo_nothing() {
     let database = TestDatabase::new(&SCHEMA).await;
-    let mut service = PgConnection::connect(database.settings.url.expose())
-        .await
-        .unwrap();
+    let mut service = PgConnection::connect(database.settings.url.expose()).await.unwrap();
     database
         .execute(
             "INSERT INTO identity.accounts (name, email, default_currency, create_time, update_time)
              VALUES ('Acme', 'a@example.com', 'USD', now(), now())",
         )
         .await;
-    sqlx::query("SET ROLE identity_app")
-        .execute(&mut service)
-        .await
-        .unwrap();
-    let role: String = sqlx::query_scalar("SELECT current_user::text")
-        .fetch_one(&mut service)
-        .await
-        .unwrap();
+    sqlx::query("SET ROLE identity_app").execute(&mut service).await.unwrap();
+    let role: String =
+        sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut service).await.unwrap();
     assert_eq!(role, "identity_app");
     let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM identity.accounts")
         .fetch_one(&mut service)
@@ -227,15 +192,9 @@ async fn the_working_role_sees_nothing_without_an_account_and_can_undo_nothing()
         "INSERT INTO identity.accounts (name, email, default_currency, create_time, update_time)
          VALUES ('x', 'x', 'x', now(), now())",
     ] {
-        assert!(
-            sqlx::query(forbidden).execute(&mut service).await.is_err(),
-            "{forbidden}"
-        );
+        assert!(sqlx::query(forbidden).execute(&mut service).await.is_err(), "{forbidden}");
     }
-    sqlx::query("SET ROLE identity_lookup")
-        .execute(&mut service)
-        .await
-        .unwrap();
+    sqlx::query("SET ROLE identity_lookup").execute(&mut service).await.unwrap();
     assert!(
         sqlx::query("UPDATE identity.employees SET is_active = true")
             .execute(&mut service)
@@ -257,15 +216,9 @@ async fn a_service_refuses_to_start_as_a_role_that_could_read_everything() {
     database.execute("CREATE ROLE wide_identity_app BYPASSRLS; CREATE ROLE wide_identity_lookup; GRANT wide_identity_app, wide_identity_lookup TO service").await;
     let mut settings = database.settings.clone();
     settings.role_prefix = "wide_".into();
-    let refused = service_kit::db::Db::connect(&settings, &SCHEMA)
-        .await
-        .unwrap_err()
-        .to_string();
+    let refused = service_kit::db::Db::connect(&settings, &SCHEMA).await.unwrap_err().to_string();
     assert!(refused.contains("bypasses row security"), "{refused}");
     settings.role_prefix = "missing_".into();
-    let refused = service_kit::db::Db::connect(&settings, &SCHEMA)
-        .await
-        .unwrap_err()
-        .to_string();
+    let refused = service_kit::db::Db::connect(&settings, &SCHEMA).await.unwrap_err().to_string();
     assert!(refused.contains("run the service's `migrate`"), "{refused}");
 }

@@ -19,31 +19,18 @@ async fn a_new_employee_can_log_in_at_once_and_is_advised_to_change_the_password
     asked.id = 999;
     asked.account_id = 999;
     asked.is_superuser = true;
-    let made = identity
-        .employees()
-        .create_employee(signed(&ana, request))
-        .await
-        .unwrap()
-        .into_inner();
+    let made =
+        identity.employees().create_employee(signed(&ana, request)).await.unwrap().into_inner();
     let made = made.employee.unwrap();
     assert_eq!(made.account_id, ana.account_id);
     assert_ne!(made.id, 999);
     assert_eq!(
-        (
-            made.name.as_str(),
-            made.first_name.as_str(),
-            made.job_role.as_str()
-        ),
+        (made.name.as_str(), made.first_name.as_str(), made.job_role.as_str()),
         ("bob", "Bob", "Coach")
     );
     assert!(made.password_change_advised && made.is_staff && !made.is_superuser);
 
-    let bob = identity
-        .auth()
-        .login(login("bob@example.com", PASSWORD))
-        .await
-        .unwrap()
-        .into_inner();
+    let bob = identity.auth().login(login("bob@example.com", PASSWORD)).await.unwrap().into_inner();
     assert_eq!(bob.employee.unwrap(), made);
 }
 
@@ -55,12 +42,8 @@ async fn without_a_password_nobody_can_log_in() {
         password: String::new(),
         ..create_employee("bob", Role::Employee)
     };
-    let made = identity
-        .employees()
-        .create_employee(signed(&ana, request))
-        .await
-        .unwrap()
-        .into_inner();
+    let made =
+        identity.employees().create_employee(signed(&ana, request)).await.unwrap().into_inner();
     assert!(!made.employee.unwrap().password_change_advised);
     refusal(identity.auth().login(login("bob@example.com", "")).await);
 }
@@ -71,17 +54,8 @@ async fn an_inactive_one_cannot_log_in() {
     let ana = identity.sign_up("ana").await;
     let mut request = create_employee("bob", Role::Employee);
     request.employee.as_mut().unwrap().is_active = Some(false);
-    identity
-        .employees()
-        .create_employee(signed(&ana, request))
-        .await
-        .unwrap();
-    let refused = refusal(
-        identity
-            .auth()
-            .login(login("bob@example.com", PASSWORD))
-            .await,
-    );
+    identity.employees().create_employee(signed(&ana, request)).await.unwrap();
+    let refused = refusal(identity.auth().login(login("bob@example.com", PASSWORD)).await);
     assert_eq!(refused.reason, "INVALID_CREDENTIALS");
 }
 
@@ -98,10 +72,7 @@ async fn nobody_gives_a_role_above_their_own_and_employees_none() {
         (&employee, Role::SuperAdmin, "PERMISSION_DENIED"),
     ] {
         let refused = refusal(
-            identity
-                .employees()
-                .create_employee(signed(by, create_employee("x", role)))
-                .await,
+            identity.employees().create_employee(signed(by, create_employee("x", role))).await,
         );
         assert_eq!(refused.said(), (Code::PermissionDenied, reason), "{role:?}");
     }
@@ -112,10 +83,7 @@ async fn nobody_gives_a_role_above_their_own_and_employees_none() {
             .create_employee(signed(&employee, create_employee("x", Role::Employee)))
             .await,
     );
-    assert_eq!(
-        denied.metadata,
-        [("permission".to_owned(), "manage_employees".to_owned())]
-    );
+    assert_eq!(denied.metadata, [("permission".to_owned(), "manage_employees".to_owned())]);
     identity.add(&admin, "peer", Role::Admin).await;
     identity.add(&owner, "partner", Role::SuperAdmin).await;
 }
@@ -171,16 +139,8 @@ async fn repeated_with_the_same_request_id_it_is_one_employee() {
         .unwrap()
         .into_inner();
     assert_eq!(again, first);
-    let other = pb::CreateEmployeeRequest {
-        password: "another password".into(),
-        ..request
-    };
-    let refused = refusal(
-        identity
-            .employees()
-            .create_employee(signed(&ana, other))
-            .await,
-    );
+    let other = pb::CreateEmployeeRequest { password: "another password".into(), ..request };
+    let refused = refusal(identity.employees().create_employee(signed(&ana, other)).await);
     assert_eq!(refused.said(), (Code::InvalidArgument, "REQUEST_ID_REUSED"));
 }
 
@@ -203,12 +163,7 @@ async fn everything_wrong_is_named_at_once_and_nothing_is_written() {
         password: "short".into(),
         request_id: "x".into(),
     };
-    let refused = refusal(
-        identity
-            .employees()
-            .create_employee(signed(&ana, request))
-            .await,
-    );
+    let refused = refusal(identity.employees().create_employee(signed(&ana, request)).await);
     assert_eq!(refused.said(), (Code::InvalidArgument, "INVALID_FIELDS"));
     assert_eq!(
         refused.fields,

@@ -8,21 +8,15 @@ use tonic_health::pb::{
 
 use crate::support::Identity;
 
-const SERVICES: [&str; 4] = [
-    "",
-    "identity.v1.AuthService",
-    "identity.v1.EmployeeService",
-    "identity.v1.TokenService",
-];
+const SERVICES: [&str; 4] =
+    ["", "identity.v1.AuthService", "identity.v1.EmployeeService", "identity.v1.TokenService"];
 
 /// Waits until every service says this of itself.
 async fn becomes(identity: &Identity, expected: ServingStatus) {
     for service in SERVICES {
         let mut tries = 0;
         loop {
-            let request = HealthCheckRequest {
-                service: service.to_owned(),
-            };
+            let request = HealthCheckRequest { service: service.to_owned() };
             let mut health = HealthClient::new(identity.channel.clone());
             let status = health.check(request).await.unwrap().into_inner().status();
             if status == expected {
@@ -44,10 +38,7 @@ async fn it_serves_while_the_schema_is_what_it_needs() {
         .execute("UPDATE identity.migrations SET success = false WHERE version = 2")
         .await;
     becomes(&identity, ServingStatus::NotServing).await;
-    identity
-        .database
-        .execute("UPDATE identity.migrations SET success = true")
-        .await;
+    identity.database.execute("UPDATE identity.migrations SET success = true").await;
     becomes(&identity, ServingStatus::Serving).await;
 }
 

@@ -30,16 +30,8 @@ async fn text_that_is_not_utf8_is_refused() {
 #[tokio::test]
 async fn a_method_that_does_not_exist_is_unknown() {
     let identity = Identity::start().await;
-    for path in [
-        "/identity.v1.AuthService/Nothing",
-        "/identity.v1.Nothing/Login",
-        "/nothing",
-    ] {
+    for path in ["/identity.v1.AuthService/Nothing", "/identity.v1.Nothing/Login", "/nothing"] {
         let refused = refusal(raw::call(&identity.channel, path, raw::request(vec![], "")).await);
-        assert_eq!(
-            refused.said(),
-            (Code::Unimplemented, "METHOD_UNKNOWN"),
-            "{path}"
-        );
+        assert_eq!(refused.said(), (Code::Unimplemented, "METHOD_UNKNOWN"), "{path}");
     }
 }

@@ -21,11 +21,7 @@ async fn returns_the_one_token_also_to_many_at_once() {
     let logins = (0..16).map(|_| {
         let mut auth = identity.auth();
         tokio::spawn(async move {
-            auth.login(login("Bob@Example.COM", PASSWORD))
-                .await
-                .unwrap()
-                .into_inner()
-                .token
+            auth.login(login("Bob@Example.COM", PASSWORD)).await.unwrap().into_inner().token
         })
     });
     let mut tokens = BTreeSet::new();
@@ -44,11 +40,7 @@ async fn says_and_costs_the_same_whatever_is_wrong() {
     identity.add(&ana, "gone", Role::Employee).await;
     let mut without = create_employee("without", Role::Employee);
     without.password = String::new();
-    identity
-        .employees()
-        .create_employee(signed(&ana, without))
-        .await
-        .unwrap();
+    identity.employees().create_employee(signed(&ana, without)).await.unwrap();
     identity
         .database
         .execute("UPDATE identity.employees SET is_active = false WHERE email = 'idle@example.com'")
@@ -65,19 +57,13 @@ async fn says_and_costs_the_same_whatever_is_wrong() {
         ("unknown", login("nobody@example.com", PASSWORD)),
         ("not even an address", login("nobody", PASSWORD)),
         ("a very long address", login(&long, PASSWORD)),
-        (
-            "wrong password",
-            login("ana@example.com", "wrong horse battery"),
-        ),
+        ("wrong password", login("ana@example.com", "wrong horse battery")),
         ("very long password", login("ana@example.com", &long)),
         ("empty password", login("ana@example.com", "")),
         ("inactive", login("idle@example.com", PASSWORD)),
         ("deleted", login("gone@example.com", PASSWORD)),
         ("no password set", login("without@example.com", PASSWORD)),
-        (
-            "no password set, none given",
-            login("without@example.com", ""),
-        ),
+        ("no password set, none given", login("without@example.com", "")),
         ("nothing at all", login("", "")),
     ];
     let mut seen = Vec::new();
@@ -85,22 +71,10 @@ async fn says_and_costs_the_same_whatever_is_wrong() {
         let hashes = identity.figure("password_hashes_total").await;
         let before = identity.database.digest().await;
         let refused = refusal(identity.auth().login(request).await);
-        assert_eq!(
-            refused.said(),
-            (Code::Unauthenticated, "INVALID_CREDENTIALS"),
-            "{what}"
-        );
+        assert_eq!(refused.said(), (Code::Unauthenticated, "INVALID_CREDENTIALS"), "{what}");
         assert_eq!(refused.message, "Invalid credentials");
-        assert_eq!(
-            identity.figure("password_hashes_total").await - hashes,
-            1.0,
-            "{what}: one hash"
-        );
-        assert_eq!(
-            identity.database.digest().await,
-            before,
-            "{what}: nothing written"
-        );
+        assert_eq!(identity.figure("password_hashes_total").await - hashes, 1, "{what}: one hash");
+        assert_eq!(identity.database.digest().await, before, "{what}: nothing written");
         seen.push((what, refused));
     }
     for (what, refused) in &seen {
@@ -114,10 +88,9 @@ async fn a_token_is_taken_with_either_keyword_in_any_case() {
     let ana = identity.sign_up("ana").await;
     for keyword in ["Token", "token", "TOKEN", "Bearer", "bearer"] {
         let mut request = Request::new(pb::GetMeRequest {});
-        request.metadata_mut().insert(
-            "authorization",
-            format!("{keyword} {}", ana.token).parse().unwrap(),
-        );
+        request
+            .metadata_mut()
+            .insert("authorization", format!("{keyword} {}", ana.token).parse().unwrap());
         identity.auth().get_me(request).await.unwrap();
     }
 }
@@ -127,33 +100,15 @@ async fn a_credential_of_any_other_form_is_refused_in_the_old_words() {
     let identity = Identity::start().await;
     let ana = identity.sign_up("ana").await;
     for (value, reason, message) in [
-        (
-            format!("Token {}", "0".repeat(40)),
-            "TOKEN_INVALID",
-            "Invalid token.",
-        ),
-        (
-            format!("Token {}", ana.token.to_uppercase()),
-            "TOKEN_INVALID",
-            "Invalid token.",
-        ),
-        (
-            format!("Token {}x", ana.token),
-            "TOKEN_INVALID",
-            "Invalid token.",
-        ),
-        (
-            format!("Basic {}", ana.token),
-            "TOKEN_INVALID",
-            "Invalid token.",
-        ),
+        (format!("Token {}", "0".repeat(40)), "TOKEN_INVALID", "Invalid token."),
+        (format!("Token {}", ana.token.to_uppercase()), "TOKEN_INVALID", "Invalid token."),
+        (format!("Token {}x", ana.token), "TOKEN_INVALID", "Invalid token."),
+        (format!("Basic {}", ana.token), "TOKEN_INVALID", "Invalid token."),
         (ana.token.clone(), "TOKEN_INVALID", "Invalid token."),
         ("Token".to_owned(), "TOKEN_INVALID", "Invalid token."),
     ] {
         let mut request = Request::new(pb::GetMeRequest {});
-        request
-            .metadata_mut()
-            .insert("authorization", value.parse().unwrap());
+        request.metadata_mut().insert("authorization", value.parse().unwrap());
         let refused = refusal(identity.auth().get_me(request).await);
         assert_eq!(refused.said(), (Code::Unauthenticated, reason), "{value}");
         assert_eq!(refused.message, message);
@@ -161,50 +116,22 @@ async fn a_credential_of_any_other_form_is_refused_in_the_old_words() {
     let refused = refusal(identity.auth().get_me(pb::GetMeRequest {}).await);
     assert_eq!(refused.said(), (Code::Unauthenticated, "TOKEN_MISSING"));
     let mut twice = signed(&ana, pb::GetMeRequest {});
-    twice.metadata_mut().append(
-        "authorization",
-        format!("Token {}", ana.token).parse().unwrap(),
-    );
+    twice.metadata_mut().append("authorization", format!("Token {}", ana.token).parse().unwrap());
     let refused = refusal(identity.auth().get_me(twice).await);
-    assert_eq!(
-        refused.said(),
-        (Code::Unauthenticated, "AUTHORIZATION_AMBIGUOUS")
-    );
+    assert_eq!(refused.said(), (Code::Unauthenticated, "AUTHORIZATION_AMBIGUOUS"));
 }
 
 #[tokio::test]
 async fn logging_out_ends_the_token_and_says_so_and_can_be_repeated() {
     let identity = Identity::start().await;
     let ana = identity.sign_up("ana").await;
-    identity
-        .auth()
-        .logout(signed(&ana, pb::LogoutRequest {}))
-        .await
-        .unwrap();
-    let refused = refusal(
-        identity
-            .auth()
-            .get_me(signed(&ana, pb::GetMeRequest {}))
-            .await,
-    );
+    identity.auth().logout(signed(&ana, pb::LogoutRequest {})).await.unwrap();
+    let refused = refusal(identity.auth().get_me(signed(&ana, pb::GetMeRequest {})).await);
     assert_eq!(refused.said(), (Code::Unauthenticated, "TOKEN_REVOKED"));
     assert_eq!(refused.message, "Invalid token.");
-    identity
-        .auth()
-        .logout(signed(&ana, pb::LogoutRequest {}))
-        .await
-        .unwrap();
-    identity
-        .auth()
-        .logout(bearing(&"0".repeat(40), pb::LogoutRequest {}))
-        .await
-        .unwrap();
-    let refused = refusal(
-        identity
-            .auth()
-            .logout(bearing("nonsense", pb::LogoutRequest {}))
-            .await,
-    );
+    identity.auth().logout(signed(&ana, pb::LogoutRequest {})).await.unwrap();
+    identity.auth().logout(bearing(&"0".repeat(40), pb::LogoutRequest {})).await.unwrap();
+    let refused = refusal(identity.auth().logout(bearing("nonsense", pb::LogoutRequest {})).await);
     assert_eq!(refused.reason, "TOKEN_INVALID");
     let refused = refusal(identity.auth().logout(pb::LogoutRequest {}).await);
     assert_eq!(refused.reason, "TOKEN_MISSING");
@@ -219,20 +146,11 @@ async fn an_inactive_person_is_told_so_and_the_same_token_lives_again() {
     let ana = identity.sign_up("ana").await;
     let active = |active: bool| format!("UPDATE identity.employees SET is_active = {active}");
     identity.database.execute(&active(false)).await;
-    let refused = refusal(
-        identity
-            .auth()
-            .get_me(signed(&ana, pb::GetMeRequest {}))
-            .await,
-    );
+    let refused = refusal(identity.auth().get_me(signed(&ana, pb::GetMeRequest {})).await);
     assert_eq!(refused.said(), (Code::Unauthenticated, "EMPLOYEE_INACTIVE"));
     assert_eq!(refused.message, "User inactive or deleted.");
     identity.database.execute(&active(true)).await;
-    identity
-        .auth()
-        .get_me(signed(&ana, pb::GetMeRequest {}))
-        .await
-        .unwrap();
+    identity.auth().get_me(signed(&ana, pb::GetMeRequest {})).await.unwrap();
 }
 
 /// Security checklist 21: emptying any table of tokens can only log people out.
@@ -241,22 +159,10 @@ async fn emptying_a_token_table_lets_nobody_in() {
     let identity = Identity::start().await;
     let ana = identity.sign_up("ana").await;
     let bob = identity.sign_up("bob").await;
-    identity
-        .auth()
-        .logout(signed(&bob, pb::LogoutRequest {}))
-        .await
-        .unwrap();
-    identity
-        .database
-        .execute("TRUNCATE identity.employee_tokens, identity.revoked_tokens")
-        .await;
+    identity.auth().logout(signed(&bob, pb::LogoutRequest {})).await.unwrap();
+    identity.database.execute("TRUNCATE identity.employee_tokens, identity.revoked_tokens").await;
     for person in [&ana, &bob] {
-        let refused = refusal(
-            identity
-                .auth()
-                .get_me(signed(person, pb::GetMeRequest {}))
-                .await,
-        );
+        let refused = refusal(identity.auth().get_me(signed(person, pb::GetMeRequest {})).await);
         assert_eq!(refused.reason, "TOKEN_INVALID");
     }
 }

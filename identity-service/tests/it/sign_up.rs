@@ -9,12 +9,7 @@ use crate::support::{Identity, PASSWORD, login, sign_up, signed};
 #[tokio::test]
 async fn makes_an_account_a_super_admin_and_a_token_that_works() {
     let identity = Identity::start().await;
-    let answer = identity
-        .auth()
-        .sign_up(sign_up("ana"))
-        .await
-        .unwrap()
-        .into_inner();
+    let answer = identity.auth().sign_up(sign_up("ana")).await.unwrap().into_inner();
     let (employee, account) = (answer.employee.unwrap(), answer.account.unwrap());
     assert_eq!(account.name, "ana Ltd");
     assert_eq!(account.email, "ana@example.com");
@@ -23,26 +18,15 @@ async fn makes_an_account_a_super_admin_and_a_token_that_works() {
     assert_eq!(employee.role(), Role::SuperAdmin);
     assert!(employee.is_staff && employee.is_superuser && employee.is_active());
     assert!(!employee.password_change_advised);
-    assert_eq!(
-        (employee.account_id, employee.account_name),
-        (account.id, "ana Ltd".into())
-    );
+    assert_eq!((employee.account_id, employee.account_name), (account.id, "ana Ltd".into()));
     assert!(
-        answer.token.len() == 40
-            && answer
-                .token
-                .bytes()
-                .all(|b| b"0123456789abcdef".contains(&b))
+        answer.token.len() == 40 && answer.token.bytes().all(|b| b"0123456789abcdef".contains(&b))
     );
 
     let person = identity.log_in("ana@example.com").await;
     assert_eq!(person.token, answer.token);
-    let me = identity
-        .auth()
-        .get_me(signed(&person, pb::GetMeRequest {}))
-        .await
-        .unwrap()
-        .into_inner();
+    let me =
+        identity.auth().get_me(signed(&person, pb::GetMeRequest {})).await.unwrap().into_inner();
     assert_eq!(me.employee.unwrap().id, employee.id);
 }
 
@@ -53,10 +37,7 @@ async fn names_everything_that_is_missing_at_once() {
     let refused = refusal(identity.auth().sign_up(pb::SignUpRequest::default()).await);
     assert_eq!(refused.said(), (Code::InvalidArgument, "MISSING_FIELDS"));
     assert_eq!(refused.message, "Missing required fields");
-    assert_eq!(
-        refused.fields,
-        ["account.name", "employee.email", "employee.password"]
-    );
+    assert_eq!(refused.fields, ["account.name", "employee.email", "employee.password"]);
     assert_eq!(identity.database.digest().await, before);
 }
 
@@ -115,19 +96,9 @@ async fn repeated_with_the_same_request_id_gives_the_first_answer_again() {
         request_id: "6f1c1f5e-8f0a-4c52-9d3c-0a5b6c7d8e9f".into(),
         ..sign_up("ana")
     };
-    let first = identity
-        .auth()
-        .sign_up(request.clone())
-        .await
-        .unwrap()
-        .into_inner();
+    let first = identity.auth().sign_up(request.clone()).await.unwrap().into_inner();
     let before = identity.database.digest().await;
-    let again = identity
-        .auth()
-        .sign_up(request.clone())
-        .await
-        .unwrap()
-        .into_inner();
+    let again = identity.auth().sign_up(request.clone()).await.unwrap().into_inner();
     assert_eq!(again, first);
     assert_eq!(identity.database.digest().await, before);
 
@@ -161,21 +132,10 @@ async fn stores_no_password_and_no_token_in_clear() {
         request_id: "6f1c1f5e-8f0a-4c52-9d3c-0a5b6c7d8e9f".into(),
         ..sign_up("ana")
     };
-    let token = identity
-        .auth()
-        .sign_up(request)
-        .await
-        .unwrap()
-        .into_inner()
-        .token;
+    let token = identity.auth().sign_up(request).await.unwrap().into_inner().token;
     let dump = identity.database.dump().await;
     assert!(dump.contains("ana@example.com"), "the dump is one");
-    for secret in [
-        PASSWORD,
-        &token,
-        &hex::encode(PASSWORD),
-        &hex::encode(&token),
-    ] {
+    for secret in [PASSWORD, &token, &hex::encode(PASSWORD), &hex::encode(&token)] {
         assert!(!dump.contains(secret), "{secret} is in the database");
     }
     // What is stored lets nobody in.
@@ -183,12 +143,8 @@ async fn stores_no_password_and_no_token_in_clear() {
         .fetch_one(&identity.database.owner)
         .await
         .unwrap();
-    let refused = refusal(
-        identity
-            .auth()
-            .get_me(crate::support::bearing(&key, pb::GetMeRequest {}))
-            .await,
-    );
+    let refused =
+        refusal(identity.auth().get_me(crate::support::bearing(&key, pb::GetMeRequest {})).await);
     assert_eq!(refused.reason, "TOKEN_INVALID");
 }
 
@@ -199,15 +155,6 @@ async fn takes_a_password_as_it_is() {
     let mut request = sign_up("ana");
     request.employee.as_mut().unwrap().password = password.into();
     identity.auth().sign_up(request).await.unwrap();
-    identity
-        .auth()
-        .login(login("ana@example.com", password))
-        .await
-        .unwrap();
-    refusal(
-        identity
-            .auth()
-            .login(login("ana@example.com", password.trim()))
-            .await,
-    );
+    identity.auth().login(login("ana@example.com", password)).await.unwrap();
+    refusal(identity.auth().login(login("ana@example.com", password.trim())).await);
 }

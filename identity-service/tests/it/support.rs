@@ -47,9 +47,7 @@ impl Identity {
             },
             database: Some(database.settings.clone()),
             keys: Some(Secret::new(Keyring::generate())),
-            service_secrets: Some(Secret::new(format!(
-                "an older secret of ours,{SERVICE_SECRET}"
-            ))),
+            service_secrets: Some(Secret::new(format!("an older secret of ours,{SERVICE_SECRET}"))),
             hashing_threads: 2,
         };
         let bound = Bound::bind(&settings.server).await.unwrap();
@@ -58,15 +56,8 @@ impl Identity {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         tokio::spawn(async move { serve(app, bound, &settings.server, stopped).await });
-        let channel = Channel::from_shared(format!("http://{address}"))
-            .unwrap()
-            .connect_lazy();
-        Self {
-            channel,
-            database,
-            admin: admin.to_string(),
-            _stop: stop.drop_guard(),
-        }
+        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+        Self { channel, database, admin: admin.to_string(), _stop: stop.drop_guard() }
     }
 
     pub fn auth(&self) -> AuthServiceClient<Channel> {
@@ -79,12 +70,7 @@ impl Identity {
 
     /// Signs a company up whose super admin is `<name>@example.com`.
     pub async fn sign_up(&self, name: &str) -> Person {
-        let answer = self
-            .auth()
-            .sign_up(sign_up(name))
-            .await
-            .unwrap()
-            .into_inner();
+        let answer = self.auth().sign_up(sign_up(name)).await.unwrap().into_inner();
         person(answer.token, answer.employee.unwrap())
     }
 
@@ -92,58 +78,38 @@ impl Identity {
     pub async fn add(&self, by: &Person, name: &str, role: Role) -> Person {
         let request = create_employee(name, role);
         let email = request.employee.clone().unwrap().email;
-        self.employees()
-            .create_employee(signed(by, request))
-            .await
-            .unwrap();
+        self.employees().create_employee(signed(by, request)).await.unwrap();
         self.log_in(&email).await
     }
 
     pub async fn log_in(&self, email: &str) -> Person {
-        let answer = self
-            .auth()
-            .login(login(email, PASSWORD))
-            .await
-            .unwrap()
-            .into_inner();
+        let answer = self.auth().login(login(email, PASSWORD)).await.unwrap().into_inner();
         person(answer.token, answer.employee.unwrap())
     }
 
     /// What the service says about a credential to a service that may ask.
     pub async fn validate(&self, credential: &str) -> pb::validate_token_response::Outcome {
-        let mut request = Request::new(pb::ValidateTokenRequest {
-            credential: credential.to_owned(),
-        });
-        request
-            .metadata_mut()
-            .insert("x-service-authorization", SERVICE_SECRET.parse().unwrap());
+        let mut request =
+            Request::new(pb::ValidateTokenRequest { credential: credential.to_owned() });
+        request.metadata_mut().insert("x-service-authorization", SERVICE_SECRET.parse().unwrap());
         let mut client = TokenServiceClient::new(self.channel.clone());
-        client
-            .validate_token(request)
-            .await
-            .unwrap()
-            .into_inner()
-            .outcome
-            .unwrap()
+        client.validate_token(request).await.unwrap().into_inner().outcome.unwrap()
     }
 
     /// A figure from the metrics, summed over its labels.
-    pub async fn figure(&self, name: &str) -> f64 {
+    pub async fn figure(&self, name: &str) -> u64 {
         service_kit::testing::http::get(&self.admin, "/metrics")
             .await
             .lines()
             .filter(|line| line.starts_with(name))
-            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
             .sum()
     }
 }
 
 pub fn sign_up(name: &str) -> pb::SignUpRequest {
     pb::SignUpRequest {
-        account: Some(pb::SignUpAccount {
-            name: format!("{name} Ltd"),
-            ..Default::default()
-        }),
+        account: Some(pb::SignUpAccount { name: format!("{name} Ltd"), ..Default::default() }),
         employee: Some(pb::SignUpEmployee {
             email: format!("{name}@example.com"),
             password: PASSWORD.to_owned(),
@@ -166,10 +132,7 @@ pub fn create_employee(name: &str, role: Role) -> pb::CreateEmployeeRequest {
 }
 
 pub fn login(email: &str, password: &str) -> pb::LoginRequest {
-    pb::LoginRequest {
-        email: email.to_owned(),
-        password: password.to_owned(),
-    }
+    pb::LoginRequest { email: email.to_owned(), password: password.to_owned() }
 }
 
 /// A request with somebody's token.
@@ -180,17 +143,10 @@ pub fn signed<T>(by: &Person, message: T) -> Request<T> {
 /// A request with a token, whatever it is.
 pub fn bearing<T>(token: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
-    request
-        .metadata_mut()
-        .insert("authorization", format!("Token {token}").parse().unwrap());
+    request.metadata_mut().insert("authorization", format!("Token {token}").parse().unwrap());
     request
 }
 
 fn person(token: String, employee: pb::Employee) -> Person {
-    Person {
-        token,
-        id: employee.id,
-        account_id: employee.account_id,
-        email: employee.email,
-    }
+    Person { token, id: employee.id, account_id: employee.account_id, email: employee.email }
 }

@@ -21,23 +21,13 @@ async fn a_good_credential_is_somebody_with_what_they_may_do() {
         panic!("it is good")
     };
     assert_eq!(found.actor.unwrap().kind, Some(Kind::EmployeeId(ana.id)));
-    assert_eq!(
-        (found.account_id, found.role),
-        (ana.account_id, Role::SuperAdmin.into())
-    );
+    assert_eq!((found.account_id, found.role), (ana.account_id, Role::SuperAdmin.into()));
     assert_eq!(found.default_currency, "USD");
-    assert!(
-        found
-            .permissions
-            .contains(&Permission::ManageAllClients.into())
-    );
+    assert!(found.permissions.contains(&Permission::ManageAllClients.into()));
     let Outcome::Identity(found) = identity.validate(&bob.token).await else {
         panic!("it is good")
     };
-    assert_eq!(
-        (found.role, found.permissions.len()),
-        (Role::Employee.into(), 0)
-    );
+    assert_eq!((found.role, found.permissions.len()), (Role::Employee.into(), 0));
 }
 
 #[tokio::test]
@@ -45,26 +35,14 @@ async fn a_bad_credential_is_an_answer_and_not_a_failure() {
     let identity = Identity::start().await;
     let ana = identity.sign_up("ana").await;
     let bob = identity.add(&ana, "bob", Role::Employee).await;
-    identity
-        .auth()
-        .logout(signed(&ana, pb::LogoutRequest {}))
-        .await
-        .unwrap();
+    identity.auth().logout(signed(&ana, pb::LogoutRequest {})).await.unwrap();
     identity
         .database
         .execute("UPDATE identity.employees SET is_active = false WHERE email = 'bob@example.com'")
         .await;
     for (credential, reason, message) in [
-        (
-            ana.token.as_str(),
-            ErrorReason::TokenRevoked,
-            "Invalid token.",
-        ),
-        (
-            bob.token.as_str(),
-            ErrorReason::EmployeeInactive,
-            "User inactive or deleted.",
-        ),
+        (ana.token.as_str(), ErrorReason::TokenRevoked, "Invalid token."),
+        (bob.token.as_str(), ErrorReason::EmployeeInactive, "User inactive or deleted."),
         (&"0".repeat(40), ErrorReason::TokenInvalid, "Invalid token."),
         ("nonsense", ErrorReason::TokenInvalid, "Invalid token."),
         ("", ErrorReason::TokenInvalid, "Invalid token."),
@@ -72,10 +50,7 @@ async fn a_bad_credential_is_an_answer_and_not_a_failure() {
         let Outcome::Refusal(refused) = identity.validate(credential).await else {
             panic!("{credential} is bad")
         };
-        assert_eq!(
-            (refused.reason(), refused.message.as_str()),
-            (reason, message)
-        );
+        assert_eq!((refused.reason(), refused.message.as_str()), (reason, message));
     }
 }
 
@@ -86,9 +61,7 @@ async fn only_services_may_ask() {
     let identity = Identity::start().await;
     let ana = identity.sign_up("ana").await;
     let mut tokens = TokenServiceClient::new(identity.channel.clone());
-    let ask = || pb::ValidateTokenRequest {
-        credential: ana.token.clone(),
-    };
+    let ask = || pb::ValidateTokenRequest { credential: ana.token.clone() };
     let with = |name: &'static str, value: &str| {
         let mut request = Request::new(ask());
         request.metadata_mut().insert(name, value.parse().unwrap());
@@ -102,22 +75,14 @@ async fn only_services_may_ask() {
         with("x-internal", "true"),
     ] {
         let refused = refusal(tokens.validate_token(request).await);
-        assert_eq!(
-            refused.said(),
-            (Code::Unauthenticated, "SERVICE_CREDENTIAL_INVALID")
-        );
+        assert_eq!(refused.said(), (Code::Unauthenticated, "SERVICE_CREDENTIAL_INVALID"));
     }
     // Two secrets are good at once, while they are rotated.
     for secret in [SERVICE_SECRET, "an older secret of ours"] {
-        tokens
-            .validate_token(with("x-service-authorization", secret))
-            .await
-            .unwrap();
+        tokens.validate_token(with("x-service-authorization", secret)).await.unwrap();
     }
     let mut request = Request::new(pb::GetMeRequest {});
-    request
-        .metadata_mut()
-        .insert("x-service-authorization", SERVICE_SECRET.parse().unwrap());
+    request.metadata_mut().insert("x-service-authorization", SERVICE_SECRET.parse().unwrap());
     let refused = refusal(identity.auth().get_me(request).await);
     assert_eq!(refused.reason, "TOKEN_MISSING");
 }

@@ -26,20 +26,13 @@ impl DatabaseSettings {
             reader.problem("DATABASE_POOL_SIZE is 0: no query could ever run; write at least 1.");
         }
         let role_prefix = role_prefix(reader);
-        url.map(|url| Self {
-            url,
-            pool_size,
-            role_prefix,
-        })
+        url.map(|url| Self { url, pool_size, role_prefix })
     }
 }
 
 fn own_url(reader: &mut Reader<'_>, name: &str) -> Option<Secret> {
     let url = reader.secret(name)?;
-    if !["postgres://", "postgresql://"]
-        .iter()
-        .any(|scheme| url.expose().starts_with(scheme))
-    {
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme)) {
         // The value itself holds the password: it is not repeated.
         reader.problem(format!(
             "{name} is not a URL that begins with postgres://: write it like that."
@@ -71,19 +64,12 @@ fn url_of_parts(reader: &mut Reader<'_>) -> Option<Secret> {
         None => encoded(&user?),
     };
     let host = host_part(host.as_deref().unwrap_or("localhost"));
-    Some(Secret::new(format!(
-        "postgres://{credentials}@{host}:{port}/{}",
-        encoded(&name?)
-    )))
+    Some(Secret::new(format!("postgres://{credentials}@{host}:{port}/{}", encoded(&name?))))
 }
 
 /// A name, an address, or the folder of a socket.
 fn host_part(host: &str) -> String {
-    if host.parse::<std::net::Ipv6Addr>().is_ok() {
-        format!("[{host}]")
-    } else {
-        encoded(host)
-    }
+    if host.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{host}]") } else { encoded(host) }
 }
 
 fn encoded(text: &str) -> String {
@@ -92,10 +78,7 @@ fn encoded(text: &str) -> String {
 
 fn role_prefix(reader: &mut Reader<'_>) -> String {
     let prefix = reader.text("DATABASE_ROLE_PREFIX").unwrap_or_default();
-    if !prefix
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || c == '_')
-    {
+    if !prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         reader.problem(format!(
             "DATABASE_ROLE_PREFIX is {prefix:?}: use letters, digits and underscores only."
         ));
@@ -112,10 +95,7 @@ mod tests {
         let source = Source::from(pairs.iter().copied());
         let mut reader = Reader::new(&source);
         let settings = DatabaseSettings::read(&mut reader, "CRM");
-        let sentences = reader
-            .finish(&["CRM_"])
-            .err()
-            .map(|error| error.to_string());
+        let sentences = reader.finish(&["CRM_"]).err().map(|error| error.to_string());
         (settings, sentences.unwrap_or_default())
     }
 
@@ -138,21 +118,10 @@ mod tests {
 
     #[test]
     fn parts_may_hold_any_character() {
-        let parts = [
-            ("DB_NAME", "c/r"),
-            ("DB_USER", "a@b"),
-            ("DB_PASSWORD", "p:/?#"),
-        ];
-        assert_eq!(
-            url(&parts),
-            "postgres://a%40b:p%3A%2F%3F%23@localhost:5432/c%2Fr"
-        );
-        let socket = [
-            ("DB_NAME", "crm"),
-            ("DB_USER", "me"),
-            ("DB_HOST", "/run/pg"),
-            ("DB_PORT", "6000"),
-        ];
+        let parts = [("DB_NAME", "c/r"), ("DB_USER", "a@b"), ("DB_PASSWORD", "p:/?#")];
+        assert_eq!(url(&parts), "postgres://a%40b:p%3A%2F%3F%23@localhost:5432/c%2Fr");
+        let socket =
+            [("DB_NAME", "crm"), ("DB_USER", "me"), ("DB_HOST", "/run/pg"), ("DB_PORT", "6000")];
         assert_eq!(url(&socket), "postgres://me@%2Frun%2Fpg:6000/crm");
         let v6 = [("DB_NAME", "crm"), ("DB_USER", "me"), ("DB_HOST", "::1")];
         assert_eq!(url(&v6), "postgres://me@[::1]:5432/crm");
@@ -179,17 +148,7 @@ mod tests {
     #[test]
     fn roles_have_plain_names() {
         let base = ("DATABASE_URL", "postgres://db");
-        assert_eq!(
-            read(&[base, ("DATABASE_ROLE_PREFIX", "a1_")])
-                .0
-                .unwrap()
-                .role_prefix,
-            "a1_"
-        );
-        assert!(
-            read(&[base, ("DATABASE_ROLE_PREFIX", "a-b")])
-                .1
-                .contains("letters, digits")
-        );
+        assert_eq!(read(&[base, ("DATABASE_ROLE_PREFIX", "a1_")]).0.unwrap().role_prefix, "a1_");
+        assert!(read(&[base, ("DATABASE_ROLE_PREFIX", "a-b")]).1.contains("letters, digits"));
     }
 }

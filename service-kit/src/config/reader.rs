@@ -19,10 +19,7 @@ pub struct Source {
 impl Source {
     /// The environment of this process.
     pub fn environment() -> Self {
-        let mut source = Self {
-            values: BTreeMap::new(),
-            unreadable: BTreeSet::new(),
-        };
+        let mut source = Self { values: BTreeMap::new(), unreadable: BTreeSet::new() };
         for (name, value) in std::env::vars_os() {
             let Ok(name) = name.into_string() else {
                 continue;
@@ -43,13 +40,8 @@ where
     V: Into<String>,
 {
     fn from(pairs: I) -> Self {
-        let values = pairs
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()));
-        Self {
-            values: values.collect(),
-            unreadable: BTreeSet::new(),
-        }
+        let values = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self { values: values.collect(), unreadable: BTreeSet::new() }
     }
 }
 
@@ -66,11 +58,7 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(source: &'a Source) -> Self {
-        Self {
-            source,
-            asked: BTreeMap::new(),
-            problems: Vec::new(),
-        }
+        Self { source, asked: BTreeMap::new(), problems: Vec::new() }
     }
 
     /// Any text that is not blank.
@@ -88,8 +76,7 @@ impl<'a> Reader<'a> {
     {
         let example = default.to_string();
         let parse = |text: &str| {
-            text.parse::<T>()
-                .map_err(|error| format!("{error}; write it like {example}"))
+            text.parse::<T>().map_err(|error| format!("{error}; write it like {example}"))
         };
         self.read(name, default, parse, T::to_string)
     }
@@ -113,11 +100,7 @@ impl<'a> Reader<'a> {
     /// Words with commas between them.
     pub fn list(&mut self, name: &str) -> Vec<String> {
         let text = self.text(name).unwrap_or_default();
-        text.split(',')
-            .map(str::trim)
-            .filter(|word| !word.is_empty())
-            .map(str::to_owned)
-            .collect()
+        text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
     }
 
     /// A secret, from the variable itself or from the file that `NAME_FILE` names.
@@ -127,23 +110,14 @@ impl<'a> Reader<'a> {
         let file = self.text(&file_name);
         let secret = match (value, file) {
             (Some(_), Some(_)) => {
-                self.problem(format!(
-                    "{name} and {file_name} are both set: keep one of them."
-                ));
+                self.problem(format!("{name} and {file_name} are both set: keep one of them."));
                 None
             }
             (Some(value), None) => Some(Secret::new(value)),
             (None, Some(path)) => self.secret_from_file(&file_name, &path),
             (None, None) => None,
         };
-        self.show(
-            name,
-            if secret.is_some() {
-                "(hidden)"
-            } else {
-                "(unset)"
-            },
-        );
+        self.show(name, if secret.is_some() { "(hidden)" } else { "(unset)" });
         secret
     }
 
@@ -158,26 +132,18 @@ impl<'a> Reader<'a> {
 
     /// Every setting that was read, one `NAME=value` on each line, secrets hidden.
     pub fn describe(&self) -> String {
-        let lines: Vec<_> = self
-            .asked
-            .iter()
-            .map(|(name, shown)| format!("{name}={shown}"))
-            .collect();
+        let lines: Vec<_> =
+            self.asked.iter().map(|(name, shown)| format!("{name}={shown}")).collect();
         lines.join("\n")
     }
 
     /// Everything that is wrong, including variables with one of these prefixes that nobody
     /// asked for: most likely they are misspelt.
     pub fn finish(mut self, prefixes: &[&str]) -> Result<(), StartError> {
-        let unknown = self
-            .source
-            .values
-            .keys()
-            .chain(&self.source.unreadable)
-            .filter(|name| {
-                prefixes.iter().any(|prefix| name.starts_with(prefix))
-                    && !self.asked.contains_key(*name)
-            });
+        let unknown = self.source.values.keys().chain(&self.source.unreadable).filter(|name| {
+            prefixes.iter().any(|prefix| name.starts_with(prefix))
+                && !self.asked.contains_key(*name)
+        });
         let sentences: Vec<_> = unknown.map(|name| self.unknown_sentence(name)).collect();
         self.problems.extend(sentences);
         StartError::all(self.problems)
@@ -226,10 +192,7 @@ impl<'a> Reader<'a> {
     }
 
     fn unknown_sentence(&self, name: &str) -> String {
-        let nearest = self
-            .asked
-            .keys()
-            .min_by_key(|known| strsim::levenshtein(known, name));
+        let nearest = self.asked.keys().min_by_key(|known| strsim::levenshtein(known, name));
         match nearest {
             Some(known) => format!("{name} is not a setting; did you mean {known}?"),
             None => format!("{name} is not a setting: unset it."),
@@ -275,9 +238,7 @@ fn parse_flag(text: &str) -> Result<bool, String> {
 
 /// `30s` → `30` and `s`.
 fn split_unit(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     (number, unit.trim_start())
 }
@@ -289,11 +250,7 @@ mod tests {
     use super::*;
 
     fn sentences(reader: Reader<'_>, prefixes: &[&str]) -> String {
-        reader
-            .finish(prefixes)
-            .err()
-            .map(|error| error.to_string())
-            .unwrap_or_default()
+        reader.finish(prefixes).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]
@@ -312,10 +269,7 @@ mod tests {
         assert_eq!(reader.text("BLANK"), None);
         assert_eq!(reader.parsed("NUMBER", 1), 7);
         assert_eq!(reader.parsed("MISSING", 1), 1);
-        assert_eq!(
-            reader.duration("TIME", Duration::ZERO),
-            Duration::from_millis(250)
-        );
+        assert_eq!(reader.duration("TIME", Duration::ZERO), Duration::from_millis(250));
         assert_eq!(reader.bytes("SIZE", 0), 4 << 20);
         assert!(reader.flag("FLAG", false));
         assert_eq!(reader.list("LIST"), ["a", "b", "c"]);
@@ -324,15 +278,9 @@ mod tests {
 
     #[test]
     fn durations_and_sizes_need_a_unit_they_know() {
-        for bad in [
-            "30",
-            "s",
-            "-1s",
-            "1.5s",
-            "30 days",
-            "99999999999999999999s",
-            "18446744073709551615h",
-        ] {
+        for bad in
+            ["30", "s", "-1s", "1.5s", "30 days", "99999999999999999999s", "18446744073709551615h"]
+        {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
         for bad in ["4MB", "MiB", "-1", "4GiB", "99999999999"] {
@@ -386,19 +334,13 @@ mod tests {
             ("LOST_FILE", "/nonexistent"),
         ]);
         let mut reader = Reader::new(&source);
-        assert_eq!(
-            reader.secret("PLAIN").unwrap().expose(),
-            "from the environment"
-        );
+        assert_eq!(reader.secret("PLAIN").unwrap().expose(), "from the environment");
         assert_eq!(reader.secret("FILED").unwrap().expose(), "from the file");
         assert!(reader.secret("TWICE").is_none());
         assert!(reader.secret("LOST").is_none());
         assert!(reader.secret("UNSET").is_none());
         let sentences = sentences(reader, &[]);
-        assert!(
-            sentences.contains("TWICE and TWICE_FILE are both set"),
-            "{sentences}"
-        );
+        assert!(sentences.contains("TWICE and TWICE_FILE are both set"), "{sentences}");
         assert!(
             sentences.contains("LOST_FILE names /nonexistent, which cannot be read"),
             "{sentences}"

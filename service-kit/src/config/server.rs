@@ -154,10 +154,9 @@ fn admin_listen(reader: &mut Reader<'_>, prefix: &str, default: SocketAddr) -> O
 
 fn tls_files(reader: &mut Reader<'_>) -> Option<TlsFiles> {
     match (reader.text("TLS_CERT_FILE"), reader.text("TLS_KEY_FILE")) {
-        (Some(certificate), Some(key)) => Some(TlsFiles {
-            certificate: certificate.into(),
-            key: key.into(),
-        }),
+        (Some(certificate), Some(key)) => {
+            Some(TlsFiles { certificate: certificate.into(), key: key.into() })
+        }
         (None, None) => None,
         (Some(_), None) => {
             reader.problem("TLS_CERT_FILE is set without TLS_KEY_FILE: set both or neither.");
@@ -198,10 +197,7 @@ fn origin_flaw(origin: &str) -> Option<&'static str> {
     };
     let well_formed = exact.parse::<http::Uri>().is_ok_and(|uri| {
         let scheme = uri.scheme_str().unwrap_or_default();
-        let authority = uri
-            .authority()
-            .map(http::uri::Authority::as_str)
-            .unwrap_or_default();
+        let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
         matches!(scheme, "http" | "https")
             && !authority.contains('@')
             // What browsers send: no path, no trailing slash, lower case.
@@ -213,18 +209,13 @@ fn origin_flaw(origin: &str) -> Option<&'static str> {
 fn count(reader: &mut Reader<'_>, name: &str, default: usize) -> usize {
     let count = reader.parsed(name, u32::try_from(default).unwrap_or(u32::MAX));
     if count == 0 {
-        reader.problem(format!(
-            "{name} is 0: nothing could ever be served; write at least 1."
-        ));
+        reader.problem(format!("{name} is 0: nothing could ever be served; write at least 1."));
     }
     count as usize
 }
 
 fn message_bytes(reader: &mut Reader<'_>, default: usize) -> usize {
-    let bytes = reader.bytes(
-        "MAX_MESSAGE_BYTES",
-        u32::try_from(default).unwrap_or(u32::MAX),
-    );
+    let bytes = reader.bytes("MAX_MESSAGE_BYTES", u32::try_from(default).unwrap_or(u32::MAX));
     if bytes < 1 << 10 {
         reader.problem("MAX_MESSAGE_BYTES is too small for our own messages: write at least 1KiB.");
     }
@@ -242,10 +233,7 @@ mod tests {
         let listen = ([127, 0, 0, 1], 50051).into();
         let admin = ([127, 0, 0, 1], 9464).into();
         let settings = ServerSettings::read(&mut reader, "CRM", listen, admin);
-        let sentences = reader
-            .finish(&["CRM_"])
-            .err()
-            .map(|error| error.to_string());
+        let sentences = reader.finish(&["CRM_"]).err().map(|error| error.to_string());
         (settings, sentences.unwrap_or_default())
     }
 
@@ -288,9 +276,7 @@ mod tests {
     fn tokens_do_not_travel_in_clear_unless_told_to() {
         let open = ("CRM_LISTEN", "0.0.0.0:50052");
         assert!(
-            read(&[open])
-                .1
-                .starts_with("CRM_LISTEN is 0.0.0.0:50052, where tokens would travel")
+            read(&[open]).1.starts_with("CRM_LISTEN is 0.0.0.0:50052, where tokens would travel")
         );
         assert_eq!(read(&[open, ("ALLOW_PLAINTEXT", "on")]).1, "");
         assert_eq!(read(&[("CRM_LISTEN", "[::1]:50052")]).1, "");
@@ -298,25 +284,14 @@ mod tests {
 
     #[test]
     fn half_a_tls_setting_is_refused() {
-        assert!(
-            read(&[("TLS_CERT_FILE", "/c")])
-                .1
-                .contains("without TLS_KEY_FILE")
-        );
-        assert!(
-            read(&[("TLS_KEY_FILE", "/k")])
-                .1
-                .contains("without TLS_CERT_FILE")
-        );
+        assert!(read(&[("TLS_CERT_FILE", "/c")]).1.contains("without TLS_KEY_FILE"));
+        assert!(read(&[("TLS_KEY_FILE", "/k")]).1.contains("without TLS_CERT_FILE"));
     }
 
     #[test]
     fn numbers_that_stop_everything_are_refused() {
-        let (_, sentences) = read(&[
-            ("MAX_IN_FLIGHT", "0"),
-            ("REQUEST_TIMEOUT", "0s"),
-            ("MAX_MESSAGE_BYTES", "1"),
-        ]);
+        let (_, sentences) =
+            read(&[("MAX_IN_FLIGHT", "0"), ("REQUEST_TIMEOUT", "0s"), ("MAX_MESSAGE_BYTES", "1")]);
         assert_eq!(sentences.lines().count(), 3, "{sentences}");
     }
 

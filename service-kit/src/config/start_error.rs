@@ -13,11 +13,7 @@ impl StartError {
 
     /// Nothing, when nothing is wrong.
     pub fn all(sentences: Vec<String>) -> Result<(), Self> {
-        if sentences.is_empty() {
-            Ok(())
-        } else {
-            Err(Self(sentences))
-        }
+        if sentences.is_empty() { Ok(()) } else { Err(Self(sentences)) }
     }
 }
 

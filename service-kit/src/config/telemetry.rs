@@ -82,10 +82,7 @@ mod tests {
         ]);
         let mut reader = Reader::new(&source);
         let settings = TelemetrySettings::read(&mut reader, "crm-service");
-        assert_eq!(
-            (settings.format, settings.filter.as_str()),
-            (LogFormat::Text, "info")
-        );
+        assert_eq!((settings.format, settings.filter.as_str()), (LogFormat::Text, "info"));
         let sentences = reader.finish(&[]).unwrap_err().to_string();
         assert_eq!(sentences.lines().count(), 2, "{sentences}");
     }

@@ -27,10 +27,7 @@ pub struct Roles {
 impl Roles {
     /// `identity_app` and `identity_lookup`, with the installation's prefix before them.
     pub fn new(prefix: &str, schema: &str) -> Self {
-        Self {
-            app: format!("{prefix}{schema}_app"),
-            lookup: format!("{prefix}{schema}_lookup"),
-        }
+        Self { app: format!("{prefix}{schema}_app"), lookup: format!("{prefix}{schema}_lookup") }
     }
 }
 
@@ -82,8 +79,7 @@ impl Db {
 
     /// A transaction inside the account that a task found by itself.
     pub async fn begin_system(&self, system: System) -> Result<TenantTx, Error> {
-        self.begin_as(system.account_id(), Actor::System(system.task()))
-            .await
+        self.begin_as(system.account_id(), Actor::System(system.task())).await
     }
 
     /// Single reads that precede a tenant.
@@ -109,11 +105,7 @@ impl Db {
     async fn begin_as(&self, account_id: i64, actor: Actor) -> Result<TenantTx, Error> {
         // One round trip; the account is a number, so there is nothing to escape.
         let begin = format!("BEGIN; SET LOCAL app.account_id = '{account_id}'");
-        Ok(TenantTx::new(
-            self.begin_alive(&begin).await?,
-            account_id,
-            actor,
-        ))
+        Ok(TenantTx::new(self.begin_alive(&begin).await?, account_id, actor))
     }
 
     /// After a restart of the database every pooled connection is dead. Nothing was asked yet,
@@ -123,9 +115,9 @@ impl Db {
         loop {
             match self.app.begin_with(AssertSqlSafe(begin.to_owned())).await {
                 Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) if dead < self.app.size() => {
-                    dead += 1
+                    dead += 1;
                 }
-                begun => return Ok(begun?),
+                transaction => return Ok(transaction?),
             }
         }
     }
@@ -138,12 +130,7 @@ impl Ready for Db {
             .fetch_one(&self.lookup)
             .await
             .map_err(|error| error.to_string())?;
-        let needed = self
-            .schema
-            .migrator
-            .iter()
-            .map(|migration| migration.version)
-            .max();
+        let needed = self.schema.migrator.iter().map(|migration| migration.version).max();
         if applied < needed {
             return Err(format!(
                 "the schema is at {applied:?} and must be at {needed:?}: run migrate"
@@ -179,9 +166,7 @@ fn pool(size: u32, role: &str, schema: &str, also: &str) -> PgPoolOptions {
         .after_connect(move |connection, _| {
             let adopt = adopt.clone();
             Box::pin(async move {
-                sqlx::raw_sql(AssertSqlSafe(adopt))
-                    .execute(connection)
-                    .await?;
+                sqlx::raw_sql(AssertSqlSafe(adopt)).execute(connection).await?;
                 Ok(())
             })
         })
@@ -204,9 +189,7 @@ pub(super) async fn wait_for_database(
         match PgConnection::connect_with(options).await {
             Ok(connection) => return Ok(connection),
             Err(error) if is_permanent(&error) || tokio::time::Instant::now() > patience => {
-                return Err(StartError::new(format!(
-                    "The database does not answer: {error}."
-                )));
+                return Err(StartError::new(format!("The database does not answer: {error}.")));
             }
             Err(error) => {
                 tracing::warn!(%error, "the database does not answer yet");
@@ -218,9 +201,7 @@ pub(super) async fn wait_for_database(
 
 /// A wrong password or a missing database do not mend themselves; a server that is starting does.
 fn is_permanent(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .is_some_and(|error| error.code().as_deref() != Some("57P03"))
+    error.as_database_error().is_some_and(|error| error.code().as_deref() != Some("57P03"))
 }
 
 async fn refuse_wide_role(

@@ -23,25 +23,17 @@ pub enum Meaning {
 
 impl Constraint {
     pub const fn taken(name: &'static str, reason: Reason) -> Self {
-        Self {
-            name,
-            means: Meaning::Taken(reason),
-        }
+        Self { name, means: Meaning::Taken(reason) }
     }
 
     pub const fn ours(name: &'static str) -> Self {
-        Self {
-            name,
-            means: Meaning::Ours,
-        }
+        Self { name, means: Meaning::Ours }
     }
 }
 
 /// The meaning of an error of a write, where constraints may have a say in it.
 pub fn explain(constraints: &[Constraint], error: sqlx::Error) -> Error {
-    let violated = error
-        .as_database_error()
-        .and_then(|error| error.constraint());
+    let violated = error.as_database_error().and_then(|error| error.constraint());
     let known = violated.and_then(|name| constraints.iter().find(|known| known.name == name));
     match known.map(|constraint| constraint.means) {
         Some(Meaning::Taken(reason)) => Error::Taken(reason),
@@ -51,7 +43,7 @@ pub fn explain(constraints: &[Constraint], error: sqlx::Error) -> Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|error| error.code());
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         match (&error, code.as_deref()) {
             (_, Some("40001" | "40P01" | "55P03")) => Self::Conflict,
             (_, Some("57014")) => Self::DeadlineExceeded,

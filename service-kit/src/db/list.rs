@@ -41,11 +41,7 @@ impl ListQuery {
         let direction = if page.descending { " DESC" } else { "" };
         if let Some((key, id)) = &page.after {
             self.text(" AND (").text(page.order.column);
-            self.text(if page.descending {
-                ", id) < ("
-            } else {
-                ", id) > ("
-            });
+            self.text(if page.descending { ", id) < (" } else { ", id) > (" });
             match key {
                 Key::Instant(instant) => self.bind(*instant),
                 Key::Text(text) => self.bind(text.clone()),
@@ -78,10 +74,6 @@ impl ListQuery {
 
     /// For `SELECT count(*)`.
     pub async fn count(mut self, tx: &mut TenantTx) -> Result<i64, Error> {
-        Ok(self
-            .0
-            .build_query_scalar()
-            .fetch_one(tx.connection())
-            .await?)
+        Ok(self.0.build_query_scalar().fetch_one(tx.connection()).await?)
     }
 }

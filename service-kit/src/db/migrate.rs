@@ -25,19 +25,11 @@ pub async fn migrate(settings: &DatabaseSettings, schema: &Schema) -> Result<(),
     migrator.create_schema(schema.name);
     migrator.dangerous_set_table_name(format!("{}.migrations", schema.name));
     migrator.run(&mut connection).await.map_err(|error| {
-        StartError::new(format!(
-            "The schema {} cannot be migrated: {error}.",
-            schema.name
-        ))
+        StartError::new(format!("The schema {} cannot be migrated: {error}.", schema.name))
     })?;
-    grant(&mut connection, schema, &roles)
-        .await
-        .map_err(|error| {
-            StartError::new(format!(
-                "The roles of the schema {} cannot be made: {error}.",
-                schema.name
-            ))
-        })
+    grant(&mut connection, schema, &roles).await.map_err(|error| {
+        StartError::new(format!("The roles of the schema {} cannot be made: {error}.", schema.name))
+    })
 }
 
 async fn grant(
@@ -46,20 +38,13 @@ async fn grant(
     roles: &Roles,
 ) -> Result<(), sqlx::Error> {
     for role in [&roles.app, &roles.lookup] {
-        sqlx::raw_sql(AssertSqlSafe(make_role(role)))
-            .execute(&mut *connection)
-            .await?;
+        sqlx::raw_sql(AssertSqlSafe(make_role(role))).execute(&mut *connection).await?;
     }
-    let grants = schema
-        .grants
-        .replace("{app}", &roles.app)
-        .replace("{lookup}", &roles.lookup);
+    let grants = schema.grants.replace("{app}", &roles.app).replace("{lookup}", &roles.lookup);
     // A lock, because two at once would change the same rows of the catalogue; a transaction,
     // because a service that runs must not see half of it.
     let script = format!("BEGIN; SELECT pg_advisory_xact_lock(7042001); {grants}; COMMIT");
-    sqlx::raw_sql(AssertSqlSafe(script))
-        .execute(connection)
-        .await?;
+    sqlx::raw_sql(AssertSqlSafe(script)).execute(connection).await?;
     Ok(())
 }
 

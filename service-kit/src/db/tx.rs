@@ -16,12 +16,7 @@ pub struct TenantTx {
 
 impl TenantTx {
     pub(super) fn new(tx: Transaction<'static, Postgres>, account_id: i64, actor: Actor) -> Self {
-        Self {
-            tx,
-            account_id,
-            actor,
-            now: clock::now(),
-        }
+        Self { tx, account_id, actor, now: clock::now() }
     }
 
     /// What every statement binds as `account_id`.

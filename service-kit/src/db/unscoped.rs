@@ -45,20 +45,14 @@ impl<'a> Unscoped<'a> {
         T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
     {
         let mut connection = self.0.acquire().await?;
-        Ok(query
-            .fetch_optional(Counted(&mut connection))
-            .await?
-            .map(Found))
+        Ok(query.fetch_optional(Counted(&mut connection)).await?.map(Found))
     }
 }
 
 impl<T: Tenanted> Found<T> {
     /// The scope of the row's account, for a task named in the records.
     pub fn system(&self, task: &'static str) -> System {
-        System {
-            account_id: self.0.account_id(),
-            task,
-        }
+        System { account_id: self.0.account_id(), task }
     }
 }
 

@@ -18,11 +18,7 @@ impl Currency {
 
     /// Nothing where nothing is said.
     pub fn optional(code: &str) -> Result<Option<Self>, Flaw> {
-        if code.is_empty() {
-            Ok(None)
-        } else {
-            Self::parse(code).map(Some)
-        }
+        if code.is_empty() { Ok(None) } else { Self::parse(code).map(Some) }
     }
 
     pub fn code(self) -> &'static str {
@@ -46,11 +42,7 @@ impl Country {
 
     /// Nothing where nothing is said.
     pub fn optional(code: &str) -> Result<Option<Self>, Flaw> {
-        if code.is_empty() {
-            Ok(None)
-        } else {
-            Self::parse(code).map(Some)
-        }
+        if code.is_empty() { Ok(None) } else { Self::parse(code).map(Some) }
     }
 
     pub fn code(self) -> &'static str {

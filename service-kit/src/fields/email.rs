@@ -20,10 +20,8 @@ impl Email {
         if text.len() > Self::MAX {
             return Err(Flaw::bad("must be at most 255 bytes"));
         }
-        let plain = Options::default()
-            .with_required_tld()
-            .without_display_text()
-            .without_domain_literal();
+        let plain =
+            Options::default().with_required_tld().without_display_text().without_domain_literal();
         EmailAddress::parse_with_options(text, plain)
             .map_err(|_| Flaw::bad("must be an e-mail address such as ana@example.com"))?;
         // Legal inside quotes, and in a header the end of it.
@@ -98,11 +96,6 @@ mod tests {
 
     #[test]
     fn the_local_part_is_what_names_a_person_without_a_name() {
-        assert_eq!(
-            Email::required("ana.b@example.com")
-                .expect("an address")
-                .local_part(),
-            "ana.b"
-        );
+        assert_eq!(Email::required("ana.b@example.com").expect("an address").local_part(), "ana.b");
     }
 }

@@ -33,9 +33,7 @@ impl Labels {
 
 fn is_key(key: &str) -> bool {
     (1..=63).contains(&key.len())
-        && key
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.".contains(&b))
+        && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.".contains(&b))
 }
 
 #[cfg(test)]
@@ -57,11 +55,7 @@ mod tests {
     #[test]
     fn there_are_at_most_64() {
         let many = |count: usize| {
-            Labels::parse(
-                (0..count)
-                    .map(|n| (format!("k{n}"), String::new()))
-                    .collect(),
-            )
+            Labels::parse((0..count).map(|n| (format!("k{n}"), String::new())).collect())
         };
         assert!(many(64).is_ok());
         assert!(many(65).is_err());

@@ -65,9 +65,7 @@ pub struct Violations(Vec<Violation>);
 impl Violations {
     /// Whether nothing is wrong but that something is missing.
     pub fn only_missing(&self) -> bool {
-        self.0
-            .iter()
-            .all(|violation| violation.flaw == Flaw::Missing)
+        self.0.iter().all(|violation| violation.flaw == Flaw::Missing)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Violation> {
@@ -95,26 +93,9 @@ impl Fields {
         parsed.map_err(|flaw| self.refuse(field, flaw)).ok()
     }
 
-    /// The same for a field that only counts if the caller meant it.
-    pub fn take_if<T>(
-        &mut self,
-        meant: bool,
-        field: &str,
-        parse: impl FnOnce() -> Result<T, Flaw>,
-    ) -> Option<Option<T>> {
-        if meant {
-            self.take(field, parse()).map(Some)
-        } else {
-            Some(None)
-        }
-    }
-
     /// Notes that a field is bad.
     pub fn refuse(&mut self, field: &str, flaw: Flaw) {
-        self.0.push(Violation {
-            field: field.to_owned(),
-            flaw,
-        });
+        self.0.push(Violation { field: field.to_owned(), flaw });
     }
 
     /// All values taken, or everything that was wrong.
@@ -183,10 +164,7 @@ mod tests {
         let note = fields.take("note", Text::<3>::parse("four"));
         let fine = fields.take("fine", Text::<3>::parse("yes"));
         let violations = fields.all((name, note, fine)).expect_err("two are bad");
-        let named: Vec<_> = violations
-            .iter()
-            .map(|violation| violation.field.as_str())
-            .collect();
+        let named: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(named, ["name", "note"]);
         assert!(!violations.only_missing());
     }

@@ -21,11 +21,7 @@ impl<const MAX: usize> Text<MAX> {
     /// The same, and not empty.
     pub fn required(text: &str) -> Result<Self, Flaw> {
         let text = Self::parse(text)?;
-        if text.0.is_empty() {
-            Err(Flaw::Missing)
-        } else {
-            Ok(text)
-        }
+        if text.0.is_empty() { Err(Flaw::Missing) } else { Ok(text) }
     }
 
     pub fn as_str(&self) -> &str {
@@ -46,13 +42,8 @@ impl Notes {
 
     pub fn parse(text: &str) -> Result<Self, Flaw> {
         at_most(text, Self::MAX)?;
-        if text
-            .chars()
-            .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
-        {
-            return Err(Flaw::bad(
-                "must not contain control characters but tabs and line ends",
-            ));
+        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            return Err(Flaw::bad("must not contain control characters but tabs and line ends"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -72,10 +63,7 @@ fn at_most(text: &str, max: usize) -> Result<(), Flaw> {
 
 /// Text as it is compared in searches and orders: lower case, no accents.
 pub fn fold(text: &str) -> String {
-    let lower = text
-        .nfkd()
-        .filter(|c| !is_combining_mark(*c))
-        .flat_map(char::to_lowercase);
+    let lower = text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase);
     let mut folded = String::with_capacity(text.len());
     for letter in lower {
         match plain(letter) {
@@ -109,12 +97,7 @@ mod tests {
 
     #[test]
     fn text_is_trimmed_and_bounded_in_characters() {
-        assert_eq!(
-            Text::<3>::parse(" äöü ")
-                .expect("three characters")
-                .as_str(),
-            "äöü"
-        );
+        assert_eq!(Text::<3>::parse(" äöü ").expect("three characters").as_str(), "äöü");
         assert!(Text::<3>::parse("äöüß").is_err());
         assert!(Text::<3>::parse(&"a".repeat(100)).is_err());
     }
@@ -136,10 +119,7 @@ mod tests {
     #[test]
     fn folding_strips_case_and_accents() {
         assert_eq!(fold("Ångström ÉÈ ﬁ"), "angstrom ee fi");
-        assert_eq!(
-            fold("Łódź Søren Weiß Ægir Đoković"),
-            "lodz soren weiss aegir dokovic"
-        );
+        assert_eq!(fold("Łódź Søren Weiß Ægir Đoković"), "lodz soren weiss aegir dokovic");
         assert_eq!(fold("Ωμέγα 北京"), "ωμεγα 北京");
     }
 }

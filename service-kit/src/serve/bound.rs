@@ -34,13 +34,7 @@ impl Bound {
             }
             None => (None, None),
         };
-        Ok(Self {
-            listener,
-            admin,
-            tls,
-            address,
-            admin_address,
-        })
+        Ok(Self { listener, admin, tls, address, admin_address })
     }
 
     /// Where calls are taken, with the real port where the setting said 0.
@@ -86,11 +80,7 @@ fn tls_acceptor(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
         .map_err(|error| pem_flaw("TLS_KEY_FILE", &files.key, &error))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .and_then(|builder| {
-            builder
-                .with_no_client_auth()
-                .with_single_cert(certificates, key)
-        })
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
         .map_err(|error| pair_flaw(files, &error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))

@@ -37,14 +37,9 @@ const EXPOSED_HEADERS: [HeaderName; 6] = [
 /// The layer for an allow-list of origins. None of our calls needs cookies, so browsers are
 /// not allowed to send any.
 pub fn layer(origins: &[String]) -> CorsLayer {
-    let origins: Vec<_> = origins
-        .iter()
-        .map(|origin| AllowedOrigin::new(origin))
-        .collect();
+    let origins: Vec<_> = origins.iter().map(|origin| AllowedOrigin::new(origin)).collect();
     let allowed = move |origin: &HeaderValue, _: &Parts| {
-        origins
-            .iter()
-            .any(|allowed| allowed.matches(origin.as_bytes()))
+        origins.iter().any(|allowed| allowed.matches(origin.as_bytes()))
     };
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(allowed))

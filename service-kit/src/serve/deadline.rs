@@ -49,10 +49,8 @@ pub async fn limit(State(limits): State<Arc<Limits>>, request: Request, next: Ne
         asked_for(request.headers()).map_or(limits.longest, |asked| asked.min(limits.longest));
     let due = Instant::now() + allowed;
     let context = context::current();
-    let streaming = context
-        .as_ref()
-        .and_then(|call| call.method())
-        .is_some_and(|method| method.streaming);
+    let streaming =
+        context.as_ref().and_then(|call| call.method()).is_some_and(|method| method.streaming);
     let Ok(response) = timeout_at(due, next.run(request)).await else {
         return refuse(Error::DeadlineExceeded);
     };
@@ -102,14 +100,7 @@ struct Answer {
 impl Answer {
     fn new(body: Body, due: Instant, context: Option<Arc<RequestContext>>) -> Self {
         unread::expect_by(due);
-        Self {
-            body,
-            due,
-            alarm: None,
-            rest: Bytes::new(),
-            over: false,
-            context,
-        }
+        Self { body, due, alarm: None, rest: Bytes::new(), over: false, context }
     }
 
     fn next_piece(&mut self) -> Frame<Bytes> {
@@ -120,10 +111,7 @@ impl Answer {
     /// Ready once the time is over.
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let due = self.due;
-        self.alarm
-            .get_or_insert_with(|| Box::pin(sleep_until(due)))
-            .as_mut()
-            .poll(cx)
+        self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due))).as_mut().poll(cx)
     }
 }
 
@@ -169,11 +157,7 @@ impl HttpBody for Answer {
 
     fn size_hint(&self) -> SizeHint {
         // What is in `rest` is no longer in the body.
-        if self.rest.is_empty() {
-            self.body.size_hint()
-        } else {
-            SizeHint::default()
-        }
+        if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
     }
 }
 
@@ -184,10 +168,7 @@ impl Drop for Answer {
         if let Some(context) = self.context.as_ref().filter(|_| late) {
             // Nobody read it to its end: no trailers could say so.
             let reason = reason_text(Error::DeadlineExceeded.reason()).to_owned();
-            context.finish(Outcome {
-                code: Code::DeadlineExceeded,
-                reason,
-            });
+            context.finish(Outcome { code: Code::DeadlineExceeded, reason });
         }
     }
 }
@@ -201,11 +182,7 @@ struct Stream {
 
 impl Stream {
     fn new(body: Body, stopping: CancellationToken) -> Self {
-        Self {
-            body,
-            stopped: Box::pin(stopping.cancelled_owned()),
-            over: false,
-        }
+        Self { body, stopped: Box::pin(stopping.cancelled_owned()), over: false }
     }
 }
 
@@ -245,10 +222,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &'static str) -> Option<Duration> {
-        let headers = [(
-            "grpc-timeout".parse().unwrap(),
-            HeaderValue::from_static(text),
-        )];
+        let headers = [("grpc-timeout".parse().unwrap(), HeaderValue::from_static(text))];
         asked_for(&headers.into_iter().collect())
     }
 
@@ -260,26 +234,12 @@ mod tests {
         assert_eq!(parsed("5m"), Some(Duration::from_millis(5)));
         assert_eq!(parsed("6u"), Some(Duration::from_micros(6)));
         assert_eq!(parsed("7n"), Some(Duration::from_nanos(7)));
-        assert_eq!(
-            parsed("99999999H"),
-            Some(Duration::from_secs(99_999_999 * 3600))
-        );
+        assert_eq!(parsed("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
     }
 
     #[test]
     fn malformed_ones_count_as_absent() {
-        for bad in [
-            "",
-            "S",
-            "5",
-            "-5S",
-            "+5S",
-            "5s",
-            "1.5S",
-            "999999999S",
-            "5 S",
-            "SS",
-        ] {
+        for bad in ["", "S", "5", "-5S", "+5S", "5s", "1.5S", "999999999S", "5 S", "SS"] {
             assert_eq!(parsed(bad), None, "{bad}");
         }
     }

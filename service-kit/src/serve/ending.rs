@@ -22,10 +22,7 @@ impl<F: FnOnce(bool) + Send + Unpin + 'static> Ending<F> {
 
     /// The same body, at whose end this is told.
     pub fn after(self, body: Body) -> Body {
-        Body::new(Followed {
-            body: Some(body),
-            ending: self,
-        })
+        Body::new(Followed { body: Some(body), ending: self })
     }
 }
 
@@ -76,10 +73,7 @@ impl<F: FnOnce(bool) + Send + Unpin + 'static> HttpBody for Followed<F> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body
-            .as_ref()
-            .map(HttpBody::size_hint)
-            .unwrap_or_default()
+        self.body.as_ref().map(HttpBody::size_hint).unwrap_or_default()
     }
 }
 

@@ -42,12 +42,7 @@ impl Health {
     ) -> (Self, HealthServer<impl HealthRpc>) {
         let (reporter, service) = health_reporter();
         let names = [""].iter().chain(services).copied().collect();
-        let health = Self {
-            reporter,
-            names,
-            ready,
-            serving: watch::Sender::new(false),
-        };
+        let health = Self { reporter, names, ready, serving: watch::Sender::new(false) };
         health.report(false).await;
         health.ask().await;
         (health, service)
@@ -92,11 +87,7 @@ impl Health {
     }
 
     async fn report(&self, serving: bool) {
-        let status = if serving {
-            ServingStatus::Serving
-        } else {
-            ServingStatus::NotServing
-        };
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         for name in &self.names {
             self.reporter.set_service_status(name, status).await;
         }

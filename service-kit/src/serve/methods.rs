@@ -66,11 +66,7 @@ fn methods_of(set: &FileDescriptorSet) -> impl Iterator<Item = (String, Method)>
             let quiet = COMMON_SERVICES.contains(&service_name.as_str());
             service.method.iter().map(move |method| {
                 let name = format!("{service_name}/{}", method.name()).into();
-                let method = Method {
-                    name,
-                    streaming: method.server_streaming(),
-                    quiet,
-                };
+                let method = Method { name, streaming: method.server_streaming(), quiet };
                 (service_name.clone(), method)
             })
         })
@@ -90,14 +86,9 @@ mod tests {
         let watch = methods.find("/grpc.health.v1.Health/Watch").unwrap();
         assert!(watch.streaming && watch.quiet);
         assert!(
-            methods
-                .find("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
-                .is_some()
+            methods.find("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo").is_some()
         );
-        assert!(
-            methods.find("/identity.v1.AuthService/Login").is_none(),
-            "the other service's"
-        );
+        assert!(methods.find("/identity.v1.AuthService/Login").is_none(), "the other service's");
     }
 
     #[test]

@@ -168,11 +168,11 @@ fn with_reflection(
     let builder = || {
         let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(descriptor)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // So that a tool can show what is in the details of a refusal.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET);
         let shown = services.iter().chain(&["grpc.health.v1.Health"]);
-        shown.fold(builder, |builder, service| {
-            builder.with_service_name(*service)
-        })
+        shown.fold(builder, |builder, service| builder.with_service_name(*service))
     };
     let flaw = |error| StartError::new(format!("The descriptor cannot be reflected: {error}."));
     let v1 = builder().build_v1().map_err(flaw)?;

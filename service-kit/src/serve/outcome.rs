@@ -56,13 +56,7 @@ pub async fn judge(request: Request, next: Next) -> Response {
         settle(response.headers_mut(), Place::Headers, &context);
         return response;
     }
-    response.map(|body| {
-        Body::new(Judged {
-            body,
-            context,
-            over: false,
-        })
-    })
+    response.map(|body| Body::new(Judged { body, context, over: false }))
 }
 
 /// Where a status was found: before any handler was asked, or at the end of an answer.
@@ -87,13 +81,8 @@ fn outcome_in(headers: &HeaderMap) -> Outcome {
     let code = headers
         .get(Status::GRPC_STATUS)
         .map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
-    let reason = headers
-        .get(REASON_TRAILER)
-        .and_then(|reason| reason.to_str().ok());
-    Outcome {
-        code,
-        reason: reason.unwrap_or_default().to_owned(),
-    }
+    let reason = headers.get(REASON_TRAILER).and_then(|reason| reason.to_str().ok());
+    Outcome { code, reason: reason.unwrap_or_default().to_owned() }
 }
 
 /// What callers are told instead of what a library said.
@@ -116,16 +105,12 @@ fn translate(found: &Status, place: Place) -> Status {
             "The message is compressed in a way that this server does not know.",
         ),
         (Code::Unimplemented, _) => Error::MethodUnknown.into(),
-        (Code::NotFound, _) => transport_status(
-            Code::NotFound,
-            Reason::NotFound,
-            "There is nothing of this name.",
-        ),
-        (Code::InvalidArgument, _) => transport_status(
-            Code::InvalidArgument,
-            Reason::InvalidFields,
-            "This cannot be asked.",
-        ),
+        (Code::NotFound, _) => {
+            transport_status(Code::NotFound, Reason::NotFound, "There is nothing of this name.")
+        }
+        (Code::InvalidArgument, _) => {
+            transport_status(Code::InvalidArgument, Reason::InvalidFields, "This cannot be asked.")
+        }
         (Code::Cancelled, _) => Status::cancelled(""),
         _ => Error::internal(format!("unexpected status {found}")).into(),
     }

@@ -27,10 +27,7 @@ pub struct Gauge {
 impl Gauge {
     pub fn new(max_in_flight: usize, metrics: Metrics) -> Self {
         let permits = max_in_flight.min(Semaphore::MAX_PERMITS);
-        Self {
-            permits: Arc::new(Semaphore::new(permits)),
-            metrics,
-        }
+        Self { permits: Arc::new(Semaphore::new(permits)), metrics }
     }
 }
 

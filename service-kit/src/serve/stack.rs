@@ -37,28 +37,16 @@ pub type Stack = BoxCloneSyncService<Request, Response, Infallible>;
 
 /// The stack, outermost layer first.
 pub fn build(routes: Routes, parts: Parts, settings: &ServerSettings) -> Stack {
-    let teller = telling::Teller {
-        service: parts.service,
-        methods: parts.methods,
-        spans: parts.spans,
-    };
-    let deadline = deadline::Limits {
-        longest: settings.request_timeout,
-        stopping: parts.stopping,
-    };
+    let teller =
+        telling::Teller { service: parts.service, methods: parts.methods, spans: parts.spans };
+    let deadline = deadline::Limits { longest: settings.request_timeout, stopping: parts.stopping };
     let shed = shed::Gauge::new(settings.max_in_flight, parts.metrics.clone());
     let layers = ServiceBuilder::new()
         // Outermost, so that every request has an id, a place in a trace and one line in the
         // log, however deep it got.
-        .layer(middleware::from_fn_with_state(
-            Arc::new(teller),
-            telling::tell,
-        ))
+        .layer(middleware::from_fn_with_state(Arc::new(teller), telling::tell))
         // Outside of everything that refuses, so that every refusal is counted.
-        .layer(middleware::from_fn_with_state(
-            parts.metrics,
-            telling::count,
-        ))
+        .layer(middleware::from_fn_with_state(parts.metrics, telling::count))
         // Outside of everything that refuses, so that browsers may read every refusal.
         .layer(cors::layer(&settings.cors_origins))
         // What is no RPC ends here: the grpc-web layer would call it a bad request.
@@ -70,18 +58,12 @@ pub fn build(routes: Routes, parts: Parts, settings: &ServerSettings) -> Stack {
         // handler said; inside grpc-web, where a status can still be read.
         .layer(middleware::from_fn(outcome::judge))
         // Outside of the shed, so that time spent anywhere further in counts.
-        .layer(middleware::from_fn_with_state(
-            Arc::new(deadline),
-            deadline::limit,
-        ))
+        .layer(middleware::from_fn_with_state(Arc::new(deadline), deadline::limit))
         // Outside of auth, which may ask another server: a flood must not get that far.
         .layer(middleware::from_fn_with_state(Arc::new(shed), shed::shed))
         // Innermost, so that nothing lies between it and the handlers: whoever gets past it
         // was let in, and only then is a message decoded.
-        .layer(middleware::from_fn_with_state(
-            Arc::new(parts.gate),
-            auth::admit,
-        ));
+        .layer(middleware::from_fn_with_state(Arc::new(parts.gate), auth::admit));
     BoxCloneSyncService::new(layers.service(routes.prepare().into_axum_router()))
 }
 
@@ -90,9 +72,6 @@ async fn only_rpcs(request: Request, next: Next) -> Response {
     if is_rpc(request.headers()) {
         return next.run(request).await;
     }
-    (
-        StatusCode::NOT_FOUND,
-        "Nothing is here. This server speaks gRPC and grpc-web.\n",
-    )
+    (StatusCode::NOT_FOUND, "Nothing is here. This server speaks gRPC and grpc-web.\n")
         .into_response()
 }

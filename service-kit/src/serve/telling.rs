@@ -96,10 +96,7 @@ pub async fn count(State(metrics): State<Metrics>, request: Request, next: Next)
     metrics.begin();
     let ending = Ending::new(move |complete| {
         let outcome = rpc_outcome(&context, true, complete);
-        let unknown = || Outcome {
-            code: Code::Unknown,
-            reason: String::new(),
-        };
+        let unknown = || Outcome { code: Code::Unknown, reason: String::new() };
         let outcome = outcome.unwrap_or_else(unknown);
         metrics.end(context.method(), &outcome, context.started.elapsed());
     });
@@ -108,10 +105,7 @@ pub async fn count(State(metrics): State<Metrics>, request: Request, next: Next)
 
 /// How an RPC ended. Nothing, if HTTP alone can say: it was none, or not a well-formed one.
 fn rpc_outcome(context: &RequestContext, rpc: bool, complete: bool) -> Option<Outcome> {
-    let cancelled = || Outcome {
-        code: Code::Cancelled,
-        reason: String::new(),
-    };
+    let cancelled = || Outcome { code: Code::Cancelled, reason: String::new() };
     match context.outcome() {
         Some(outcome) => Some(outcome.clone()),
         None => (rpc && !complete).then(cancelled),
@@ -120,17 +114,12 @@ fn rpc_outcome(context: &RequestContext, rpc: bool, complete: bool) -> Option<Ou
 
 /// The caller's own id, if it can stand in a log line as it is, and else a new one.
 fn request_id(headers: &HeaderMap) -> String {
-    let sent = headers
-        .get(REQUEST_ID_HEADER)
-        .and_then(|value| value.to_str().ok());
+    let sent = headers.get(REQUEST_ID_HEADER).and_then(|value| value.to_str().ok());
     let well_formed = |id: &&str| {
         (1..=MAX_REQUEST_ID_CHARS).contains(&id.len())
-            && id
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
     };
-    sent.filter(well_formed)
-        .map_or_else(new_request_id, str::to_owned)
+    sent.filter(well_formed).map_or_else(new_request_id, str::to_owned)
 }
 
 /// A UUID of version 7, whose random part is not fetched from the system for each call, as
@@ -138,9 +127,7 @@ fn request_id(headers: &HeaderMap) -> String {
 fn new_request_id() -> String {
     let since_epoch = UNIX_EPOCH.elapsed().unwrap_or_default();
     let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-    uuid::Builder::from_unix_timestamp_millis(millis, &rand::random())
-        .into_uuid()
-        .to_string()
+    uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid().to_string()
 }
 
 /// A body that is part of its request: what a stream logs while it is read has the id too.
@@ -190,15 +177,7 @@ mod tests {
 
     #[test]
     fn any_other_is_replaced() {
-        for bad in [
-            &b""[..],
-            &[b'x'; 65],
-            b"a b",
-            b"a=b",
-            b"\xc3\xa9",
-            b"a\"b",
-            b"a\tb",
-        ] {
+        for bad in [&b""[..], &[b'x'; 65], b"a b", b"a=b", b"\xc3\xa9", b"a\"b", b"a\tb"] {
             let id = id_for(bad);
             assert!(Uuid::parse_str(&id).is_ok(), "{bad:?} became {id}");
         }

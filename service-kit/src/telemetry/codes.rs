@@ -28,8 +28,5 @@ pub fn code_text(code: Code) -> &'static str {
 /// Whether the server is to blame. A missed deadline or a full server is not: any caller
 /// can bring that about, and must not be able to fill the log with errors.
 pub fn is_servers_fault(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unknown | Code::Internal | Code::Unavailable | Code::DataLoss
-    )
+    matches!(code, Code::Unknown | Code::Internal | Code::Unavailable | Code::DataLoss)
 }

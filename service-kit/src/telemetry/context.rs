@@ -69,11 +69,7 @@ impl RequestContext {
     /// Which service is asked, and for which of its methods if there is such a one.
     #[must_use]
     pub fn addressed_to(self, service: &'static str, method: Option<Arc<Method>>) -> Self {
-        Self {
-            service,
-            method,
-            ..self
-        }
+        Self { service, method, ..self }
     }
 
     /// The service being asked: one process may run two.
@@ -119,10 +115,7 @@ impl RequestContext {
     /// Statements sent to the database, and the time spent waiting for them.
     pub fn database(&self) -> (u32, Duration) {
         let nanos = self.database_nanos.load(Ordering::Relaxed);
-        (
-            self.queries.load(Ordering::Relaxed),
-            Duration::from_nanos(nanos),
-        )
+        (self.queries.load(Ordering::Relaxed), Duration::from_nanos(nanos))
     }
 }
 
@@ -147,9 +140,7 @@ pub fn current() -> Option<Arc<RequestContext>> {
 /// Notes who is calling.
 pub fn identify(caller: &Caller) {
     if let Some(request) = current() {
-        let _once = request
-            .caller
-            .set((caller.account_id(), caller.actor().to_string()));
+        let _once = request.caller.set((caller.account_id(), caller.actor().to_string()));
     }
 }
 

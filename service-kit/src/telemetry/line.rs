@@ -40,10 +40,8 @@ pub fn write_rpc(request: &Arc<RequestContext>, path: &str, outcome: &Outcome) {
     let code = code_text(outcome.code);
     let took = millis(request.started.elapsed());
     let (queries, waited) = request.database();
-    let (account, actor) = request
-        .caller()
-        .map(|(account, actor)| (*account, actor.as_str()))
-        .unzip();
+    let (account, actor) =
+        request.caller().map(|(account, actor)| (*account, actor.as_str())).unzip();
     context::enter(request, || {
         event_at!(
             level,
@@ -107,9 +105,7 @@ fn millis(time: Duration) -> f64 {
 }
 
 fn path_shown(path: &str) -> &str {
-    path.char_indices()
-        .nth(MAX_PATH_CHARS)
-        .map_or(path, |(end, _)| &path[..end])
+    path.char_indices().nth(MAX_PATH_CHARS).map_or(path, |(end, _)| &path[..end])
 }
 
 #[cfg(test)]
@@ -118,10 +114,7 @@ mod tests {
 
     #[test]
     fn times_have_one_decimal() {
-        assert_eq!(
-            format!("{}ms", millis(Duration::from_micros(3_149))),
-            "3.1ms"
-        );
+        assert_eq!(format!("{}ms", millis(Duration::from_micros(3_149))), "3.1ms");
         assert_eq!(format!("{}ms", millis(Duration::from_secs(2))), "2000ms");
     }
 

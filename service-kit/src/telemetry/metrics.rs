@@ -24,9 +24,8 @@ use super::{codes::code_text, context::Outcome};
 use crate::serve::{Ready, methods::Method};
 
 /// Seconds; from a cached answer to the longest that a call may take.
-const DURATION_BUCKETS: [f64; 14] = [
-    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
-];
+const DURATION_BUCKETS: [f64; 14] =
+    [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 
 /// What stands in place of a method that does not exist: callers must not be able to make
 /// up labels, each of which costs memory for ever.
@@ -85,11 +84,7 @@ impl Metrics {
             "Time from the first byte of an RPC to the last of its answer",
             figures.durations.clone(),
         );
-        registry.register(
-            "rpc_in_flight",
-            "RPCs being served now",
-            figures.in_flight.clone(),
-        );
+        registry.register("rpc_in_flight", "RPCs being served now", figures.in_flight.clone());
         registry.register(
             "rpc_shed",
             "RPCs refused because too many were in flight",
@@ -100,10 +95,7 @@ impl Metrics {
             "Requests that were not RPCs, such as preflights",
             figures.http.clone(),
         );
-        Self(Arc::new(Figures {
-            registry: Mutex::new(registry),
-            ..figures
-        }))
+        Self(Arc::new(Figures { registry: Mutex::new(registry), ..figures }))
     }
 
     /// Adds figures of the service's own.
@@ -120,21 +112,13 @@ impl Metrics {
     /// assert!(metrics.render().contains("hashing_waiting"));
     /// ```
     pub fn register(&self, add: impl FnOnce(&mut Registry)) {
-        add(&mut self
-            .0
-            .registry
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner));
+        add(&mut self.0.registry.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// All of it, in the text format of `OpenMetrics`.
     pub fn render(&self) -> String {
         let mut text = String::new();
-        let registry = self
-            .0
-            .registry
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let registry = self.0.registry.lock().unwrap_or_else(PoisonError::into_inner);
         // Writing into a string does not fail.
         let _infallible = encode(&mut text, &registry);
         text
@@ -155,26 +139,15 @@ impl Metrics {
         self.0.in_flight.dec();
         let method = method.map_or_else(|| UNKNOWN.into(), |method| Arc::clone(&method.name));
         let code = code_text(outcome.code);
-        let labels = RpcLabels {
-            method: Arc::clone(&method),
-            code,
-            reason: outcome.reason.clone(),
-        };
+        let labels =
+            RpcLabels { method: Arc::clone(&method), code, reason: outcome.reason.clone() };
         self.0.rpcs.get_or_create(&labels).inc();
-        self.0
-            .durations
-            .get_or_create(&MethodLabel { method })
-            .observe(took.as_secs_f64());
+        self.0.durations.get_or_create(&MethodLabel { method }).observe(took.as_secs_f64());
     }
 
     /// A request that is not an RPC is over.
     pub(crate) fn count_http(&self, status: StatusCode) {
-        self.0
-            .http
-            .get_or_create(&HttpLabels {
-                status: status.as_u16(),
-            })
-            .inc();
+        self.0.http.get_or_create(&HttpLabels { status: status.as_u16() }).inc();
     }
 
     /// An RPC is refused because too many are in flight.
@@ -189,18 +162,8 @@ struct Pool(Arc<dyn Ready>);
 impl Collector for Pool {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let figures = self.0.pool();
-        gauge(
-            &mut encoder,
-            "db_pool_size",
-            "Connections to the database",
-            figures.size,
-        )?;
-        gauge(
-            &mut encoder,
-            "db_pool_idle",
-            "Connections that no query uses",
-            figures.idle,
-        )
+        gauge(&mut encoder, "db_pool_size", "Connections to the database", figures.size)?;
+        gauge(&mut encoder, "db_pool_idle", "Connections that no query uses", figures.idle)
     }
 }
 
@@ -234,10 +197,7 @@ mod tests {
         let metrics = Metrics::new("crm-service");
         metrics.begin();
         metrics.begin();
-        let refused = Outcome {
-            code: Code::NotFound,
-            reason: "NOT_FOUND".to_owned(),
-        };
+        let refused = Outcome { code: Code::NotFound, reason: "NOT_FOUND".to_owned() };
         metrics.end(Some(&method()), &refused, Duration::from_millis(3));
         let text = metrics.render();
         for line in [
@@ -254,10 +214,7 @@ mod tests {
     fn callers_cannot_make_up_labels() {
         let metrics = Metrics::new("crm-service");
         metrics.begin();
-        let refused = Outcome {
-            code: Code::Unimplemented,
-            reason: "METHOD_UNKNOWN".to_owned(),
-        };
+        let refused = Outcome { code: Code::Unimplemented, reason: "METHOD_UNKNOWN".to_owned() };
         metrics.end(None, &refused, Duration::ZERO);
         assert!(metrics.render().contains("method=\"unknown\""));
     }
@@ -267,10 +224,6 @@ mod tests {
         let (one, other) = (Metrics::new("one"), Metrics::new("other"));
         one.count_shed();
         assert!(one.render().contains("rpc_shed_total{service=\"one\"} 1"));
-        assert!(
-            other
-                .render()
-                .contains("rpc_shed_total{service=\"other\"} 0")
-        );
+        assert!(other.render().contains("rpc_shed_total{service=\"other\"} 0"));
     }
 }

@@ -51,18 +51,14 @@ impl TelemetryGuard {
 
 fn start_log(settings: &TelemetrySettings) -> Result<(), StartError> {
     static STARTED: OnceLock<()> = OnceLock::new();
-    let filter = EnvFilter::builder()
-        .parse(&settings.filter)
-        .map_err(|error| {
-            StartError::new(format!(
-                "LOG_LEVEL is {:?}: {error}; write error, warn, info, debug or trace.",
-                settings.filter
-            ))
-        })?;
+    let filter = EnvFilter::builder().parse(&settings.filter).map_err(|error| {
+        StartError::new(format!(
+            "LOG_LEVEL is {:?}: {error}; write error, warn, info, debug or trace.",
+            settings.filter
+        ))
+    })?;
     STARTED.get_or_init(|| {
-        let log = tracing_subscriber::registry()
-            .with(filter)
-            .with(Output::new(settings.format));
+        let log = tracing_subscriber::registry().with(filter).with(Output::new(settings.format));
         // A test may have installed a subscriber of its own: it stays, and so does its view
         // of panics.
         if log.try_init().is_ok() {

@@ -11,7 +11,7 @@ use std::{
     io::Write as _,
 };
 
-use chrono::{SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use serde_json::{Map, Value};
 use tracing::{
     Event, Metadata, Subscriber,
@@ -20,7 +20,7 @@ use tracing::{
 use tracing_subscriber::layer::{Context, Layer};
 
 use super::{context, line};
-use crate::config::LogFormat;
+use crate::{clock, config::LogFormat};
 
 /// Writes events to standard error.
 pub struct Output(LogFormat);
@@ -35,7 +35,7 @@ impl<S: Subscriber> Layer<S> for Output {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut facts = Facts::default();
         event.record(&mut facts);
-        let time = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+        let time = clock::now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let mut line = match self.0 {
             LogFormat::Text => text(&time, event.metadata(), facts),
             LogFormat::Json => json(&time, event.metadata(), facts),
@@ -83,9 +83,9 @@ impl Visit for Facts {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
         if field.name() == "message" {
-            self.message = text
+            self.message = text;
         } else {
-            self.add(field, text.into())
+            self.add(field, text.into());
         }
     }
 }
@@ -97,10 +97,7 @@ fn text(time: &str, metadata: &Metadata<'_>, facts: Facts) -> String {
         let _infallible = write!(line, "{}: ", metadata.target());
     }
     push_without_controls(&mut line, &facts.message);
-    let for_people = facts
-        .fields
-        .into_iter()
-        .filter(|(name, _)| !name.starts_with("said."));
+    let for_people = facts.fields.into_iter().filter(|(name, _)| !name.starts_with("said."));
     for (name, value) in for_people.chain(request_fields()) {
         push_field(&mut line, name, &value);
     }
@@ -130,9 +127,9 @@ fn is_plain(text: &str) -> bool {
 fn push_without_controls(line: &mut String, text: &str) {
     for c in text.chars() {
         if c.is_control() {
-            line.extend(c.escape_default())
+            line.extend(c.escape_default());
         } else {
-            line.push(c)
+            line.push(c);
         }
     }
 }
@@ -145,12 +142,7 @@ fn json(time: &str, metadata: &Metadata<'_>, facts: Facts) -> String {
     object.insert("target".to_owned(), metadata.target().into());
     object.insert("message".to_owned(), facts.message.into());
     let service = context::current().map(|request| ("service", Value::from(request.service())));
-    for (name, value) in facts
-        .fields
-        .into_iter()
-        .chain(service)
-        .chain(request_fields())
-    {
+    for (name, value) in facts.fields.into_iter().chain(service).chain(request_fields()) {
         object.insert(name.trim_start_matches("said.").to_owned(), value);
     }
     Value::Object(object).to_string()
@@ -159,10 +151,7 @@ fn json(time: &str, metadata: &Metadata<'_>, facts: Facts) -> String {
 /// Which request this was about, if it was about one.
 fn request_fields() -> impl Iterator<Item = (&'static str, Value)> {
     context::current().into_iter().flat_map(|request| {
-        [
-            ("request_id", request.id().into()),
-            ("trace_id", request.trace.trace_id().into()),
-        ]
+        [("request_id", request.id().into()), ("trace_id", request.trace.trace_id().into())]
     })
 }
 
@@ -181,10 +170,7 @@ mod tests {
             for form in [text, json] {
                 let mut facts = Facts::default();
                 event.record(&mut facts);
-                self.0
-                    .lock()
-                    .unwrap()
-                    .push(form("NOW", event.metadata(), facts));
+                self.0.lock().unwrap().push(form("NOW", event.metadata(), facts));
             }
         }
     }

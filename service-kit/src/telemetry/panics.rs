@@ -8,18 +8,11 @@ use std::panic::PanicHookInfo;
 /// `called unwrap() on Err("…")`; the hook of the standard library would print it.
 pub fn log_without_values() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, message_in_source = literal(panic), "panic");
     }));
 }
 
 fn literal(panic: &PanicHookInfo<'_>) -> &'static str {
-    panic
-        .payload()
-        .downcast_ref::<&'static str>()
-        .copied()
-        .unwrap_or("(withheld)")
+    panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(withheld)")
 }

@@ -51,10 +51,7 @@ impl Spans {
         let mut batch = BatchSpanProcessor::builder(exporter).build();
         batch.set_resource(&Resource::builder().with_service_name(service).build());
         let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME")).build();
-        Ok(Self {
-            batch: Arc::new(batch),
-            scope,
-        })
+        Ok(Self { batch: Arc::new(batch), scope })
     }
 
     /// Hands in the span of a call that is over. `name` is `crm.v1.ClientService/GetClient`.

@@ -30,12 +30,9 @@ impl Trace {
             _ => None,
         };
         match named {
-            Some((trace, parent, sampled)) => Self {
-                id: trace,
-                span: random_nonzero(),
-                parent: Some(parent),
-                sampled,
-            },
+            Some((trace, parent, sampled)) => {
+                Self { id: trace, span: random_nonzero(), parent: Some(parent), sampled }
+            }
             None => Self::begin(),
         }
     }
@@ -43,12 +40,7 @@ impl Trace {
     /// The first span of a new trace.
     pub fn begin() -> Self {
         let id = u128::from(random_nonzero()) << 64 | u128::from(rand::random::<u64>());
-        Self {
-            id,
-            span: random_nonzero(),
-            parent: None,
-            sampled: true,
-        }
+        Self { id, span: random_nonzero(), parent: None, sampled: true }
     }
 
     /// The `traceparent` for whomever we call: the same trace, with us as the parent.
@@ -83,9 +75,7 @@ fn parse(value: &[u8]) -> Option<(u128, u64, bool)> {
         255 => false,
         _ => text.len() == 55 || text.as_bytes().get(55) == Some(&b'-'),
     };
-    let dashes = [2, 35, 52]
-        .iter()
-        .all(|&at| text.as_bytes().get(at) == Some(&b'-'));
+    let dashes = [2, 35, 52].iter().all(|&at| text.as_bytes().get(at) == Some(&b'-'));
     if !length_fits || !dashes {
         return None;
     }
@@ -97,9 +87,7 @@ fn parse(value: &[u8]) -> Option<(u128, u64, bool)> {
 
 /// Lower case only, as the recommendation demands; `from_str_radix` alone takes `+` and `A`.
 fn hex(text: &str) -> Option<u128> {
-    let strict = text
-        .bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let strict = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     strict.then(|| u128::from_str_radix(text, 16).ok())?
 }
 
@@ -129,14 +117,8 @@ mod tests {
         assert_eq!(trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(trace.parent, Some(0x00f0_67aa_0ba9_02b7));
         let outgoing = trace.outgoing();
-        assert!(
-            outgoing.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"),
-            "{outgoing}"
-        );
-        assert!(
-            !outgoing.contains("00f067aa0ba902b7"),
-            "the next parent is our span"
-        );
+        assert!(outgoing.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{outgoing}");
+        assert!(!outgoing.contains("00f067aa0ba902b7"), "the next parent is our span");
         assert!(outgoing.ends_with("-01"));
         let next = incoming(&[&outgoing]);
         assert_eq!(next.parent, Some(trace.span));
@@ -151,11 +133,7 @@ mod tests {
     #[test]
     fn a_later_version_is_understood_as_far_as_it_goes() {
         assert!(incoming(&[&VALID.replacen("00", "01", 1)]).parent.is_some());
-        assert!(
-            incoming(&[&format!("{}-more", VALID.replacen("00", "cc", 1))])
-                .parent
-                .is_some()
-        );
+        assert!(incoming(&[&format!("{}-more", VALID.replacen("00", "cc", 1))]).parent.is_some());
     }
 
     #[test]

@@ -146,14 +146,9 @@ async fn unlisted_constraints(owner: &mut PgConnection, rules: &Rules<'_>) -> Ve
     .unwrap()
     .into_iter()
     .collect();
-    let listed: BTreeSet<String> = rules
-        .constraints
-        .iter()
-        .map(|known| known.name.to_owned())
-        .collect();
-    let unlisted = there
-        .difference(&listed)
-        .map(|name| format!("{name}: no line in CONSTRAINTS"));
+    let listed: BTreeSet<String> =
+        rules.constraints.iter().map(|known| known.name.to_owned()).collect();
+    let unlisted = there.difference(&listed).map(|name| format!("{name}: no line in CONSTRAINTS"));
     let gone = listed
         .difference(&there)
         .map(|name| format!("{name}: in CONSTRAINTS and not in the schema"));
@@ -175,10 +170,7 @@ pub async fn break_every_rule(owner: &mut PgConnection, schema: &str) {
          ALTER TABLE {schema}.bare FORCE ROW LEVEL SECURITY;
          ALTER TABLE {schema}.wrong OWNER TO {schema}_app;"
     );
-    owner
-        .execute(sqlx::raw_sql(sqlx::AssertSqlSafe(wreck)))
-        .await
-        .unwrap();
+    owner.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(wreck))).await.unwrap();
 }
 
 /// How many rules there are, for the test that sees them all complain.

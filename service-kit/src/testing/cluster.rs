@@ -38,22 +38,14 @@ impl TestDatabase {
         let template = template(schema).await;
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         create(&name, &format!("TEMPLATE {template} STRATEGY FILE_COPY")).await;
-        let owner = PgPoolOptions::new()
-            .max_connections(2)
-            .connect(&server().url(&name))
-            .await
-            .unwrap();
-        Self {
-            settings: settings(&member_url(&name)),
-            owner,
-            schema: schema.name,
-        }
+        let owner =
+            PgPoolOptions::new().max_connections(2).connect(&server().url(&name)).await.unwrap();
+        Self { settings: settings(&member_url(&name)), owner, schema: schema.name }
     }
 
     /// Every row of the schema, digested: equal before and after a call that wrote nothing.
     pub async fn digest(&self) -> Vec<(String, Option<String>)> {
-        self.each_table("md5(string_agg(t::text, '|' ORDER BY t::text))")
-            .await
+        self.each_table("md5(string_agg(t::text, '|' ORDER BY t::text))").await
     }
 
     /// Every row of the schema as text.
@@ -74,10 +66,8 @@ impl TestDatabase {
         let mut found = Vec::new();
         for table in tables {
             let query = format!("SELECT {aggregate} FROM {}.{table} t", self.schema);
-            let value = sqlx::query_scalar(AssertSqlSafe(query))
-                .fetch_one(&self.owner)
-                .await
-                .unwrap();
+            let value =
+                sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&self.owner).await.unwrap();
             found.push((table, value));
         }
         found
@@ -85,10 +75,7 @@ impl TestDatabase {
 
     /// Runs a statement as the owner.
     pub async fn execute(&self, statement: &str) {
-        self.owner
-            .execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned())))
-            .await
-            .unwrap();
+        self.owner.execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))).await.unwrap();
     }
 }
 
@@ -121,22 +108,15 @@ async fn make_template(schema: &'static Schema) -> String {
          GRANT {}, {} TO {MEMBER}",
         roles.app, roles.lookup
     );
-    connection
-        .execute(sqlx::raw_sql(AssertSqlSafe(member)))
-        .await
-        .unwrap();
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(member))).await.unwrap();
     connection.close().await.unwrap();
     name
 }
 
 async fn create(name: &str, how: &str) {
-    let mut connection = PgConnection::connect(&server().url("postgres"))
-        .await
-        .unwrap();
+    let mut connection = PgConnection::connect(&server().url("postgres")).await.unwrap();
     connection
-        .execute(sqlx::raw_sql(AssertSqlSafe(format!(
-            "CREATE DATABASE {name} {how}"
-        ))))
+        .execute(sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name} {how}"))))
         .await
         .unwrap();
     connection.close().await.unwrap();
@@ -151,11 +131,7 @@ fn member_url(database: &str) -> String {
 }
 
 fn settings(url: &str) -> DatabaseSettings {
-    DatabaseSettings {
-        url: Secret::new(url),
-        pool_size: 4,
-        role_prefix: String::new(),
-    }
+    DatabaseSettings { url: Secret::new(url), pool_size: 4, role_prefix: String::new() }
 }
 
 /// The one server of this test program, whatever `DATABASE_URL` says. It ends with the program.
@@ -166,10 +142,7 @@ fn server() -> &'static Server {
 
 /// On a runtime of its own: the tests' come and go.
 fn start() -> Server {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let folder = local_postgres::throwaway_folder("test").unwrap();
     let settings = Settings {
         folder: folder.path().join("postgres"),
@@ -186,8 +159,5 @@ fn start() -> Server {
 
 /// Tests use what `cargo run` would use.
 fn source() -> Source {
-    std::env::var("CLIENTELE_POSTGRES")
-        .unwrap_or_default()
-        .parse()
-        .unwrap()
+    std::env::var("CLIENTELE_POSTGRES").unwrap_or_default().parse().unwrap()
 }

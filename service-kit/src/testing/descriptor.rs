@@ -30,11 +30,7 @@ pub struct Reached {
 
 impl Reached {
     pub fn name(&self) -> String {
-        self.path
-            .iter()
-            .map(|field| field.name().to_owned())
-            .collect::<Vec<_>>()
-            .join(".")
+        self.path.iter().map(|field| field.name().to_owned()).collect::<Vec<_>>().join(".")
     }
 
     pub fn field(&self) -> &FieldDescriptor {
@@ -52,16 +48,11 @@ pub fn fields(message: &MessageDescriptor) -> Vec<Reached> {
 fn walk(message: &MessageDescriptor, above: &mut Vec<FieldDescriptor>, reached: &mut Vec<Reached>) {
     for field in message.fields() {
         // A message inside itself has nothing new to show.
-        if above
-            .iter()
-            .any(|known| known.full_name() == field.full_name())
-        {
+        if above.iter().any(|known| known.full_name() == field.full_name()) {
             continue;
         }
         above.push(field.clone());
-        reached.push(Reached {
-            path: above.clone(),
-        });
+        reached.push(Reached { path: above.clone() });
         if let Kind::Message(inner) = field.kind()
             && inner.package_name() != "google.protobuf"
         {
@@ -80,15 +71,10 @@ pub fn ways_to_name_an_account(
 ) -> Vec<String> {
     let for_services = |method: &MethodDescriptor| {
         let path = path(method);
-        policy
-            .iter()
-            .any(|rule| rule.method == path && rule.access == Access::Service)
+        policy.iter().any(|rule| rule.method == path && rule.access == Access::Service)
     };
     let mut found = Vec::new();
-    for method in methods(pool, package)
-        .iter()
-        .filter(|method| !for_services(method))
-    {
+    for method in methods(pool, package).iter().filter(|method| !for_services(method)) {
         for reached in fields(&method.input()) {
             let field = reached.field();
             let names_account = field.name().contains("account_id") || field.name() == "tenant_id";

@@ -33,10 +33,7 @@ pub async fn complaints(
                     ));
                 }
             };
-            expect(
-                said(channel, &path, raw::request(bytes.clone(), token)).await,
-                expected,
-            );
+            expect(said(channel, &path, raw::request(bytes.clone(), token)).await, expected);
             // Who may not call is told so before the bytes are looked at.
             if rule.access != Access::Public {
                 let nobody = said(channel, &path, raw::request(bytes, "")).await;
@@ -56,21 +53,9 @@ const TOO_LARGE: (Code, &str) = (Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
 
 fn garbage() -> [(&'static str, Bytes, (Code, &'static str)); 3] {
     [
-        (
-            "bytes that are no message",
-            Bytes::from_static(&[0xff; 9]),
-            MALFORMED,
-        ),
-        (
-            "a field that ends too early",
-            Bytes::from_static(&[0x0a, 0x7f, 0x01]),
-            MALFORMED,
-        ),
-        (
-            "an oversized message",
-            Bytes::from(vec![0; 5 << 20]),
-            TOO_LARGE,
-        ),
+        ("bytes that are no message", Bytes::from_static(&[0xff; 9]), MALFORMED),
+        ("a field that ends too early", Bytes::from_static(&[0x0a, 0x7f, 0x01]), MALFORMED),
+        ("an oversized message", Bytes::from(vec![0; 5 << 20]), TOO_LARGE),
     ]
 }
 

@@ -44,10 +44,7 @@ pub async fn leaks(
     for (method, reached) in id_fields(service) {
         let path = descriptor::path(&method);
         let Some(example) = service.examples.get(path.as_str()) else {
-            leaks.push(format!(
-                "{path} takes {} and has no example here",
-                reached.name()
-            ));
+            leaks.push(format!("{path} takes {} and has no example here", reached.name()));
             continue;
         };
         let ids = ids(&reached.name());
@@ -71,11 +68,7 @@ pub fn id_fields(service: &Service<'_>) -> Vec<(MethodDescriptor, Reached)> {
     let mut found = Vec::new();
     for method in descriptor::methods(&pool, service.package) {
         let path = descriptor::path(&method);
-        if service
-            .policy
-            .iter()
-            .any(|rule| rule.method == path && rule.access == Access::Service)
-        {
+        if service.policy.iter().any(|rule| rule.method == path && rule.access == Access::Service) {
             continue;
         }
         for reached in descriptor::fields(&method.input()) {
@@ -101,12 +94,7 @@ async fn answer(
     let mut message = DynamicMessage::decode(method.input(), example).unwrap();
     set(&mut message, reached, id);
     let bytes = prost_reflect::prost::Message::encode_to_vec(&message);
-    let answer = raw::call(
-        channel,
-        &descriptor::path(method),
-        raw::request(bytes, token),
-    )
-    .await;
+    let answer = raw::call(channel, &descriptor::path(method), raw::request(bytes, token)).await;
     answer.map(|_| ()).map_err(|status| Refusal::of(&status))
 }
 

@@ -18,27 +18,18 @@ pub struct Recorded {
 
 /// Every statement linked into this test program that concerns a schema.
 pub fn recorded(schema: &str, not: &[&str]) -> Vec<Recorded> {
-    let fixed = statements().map(|s| Recorded {
-        text: s.text.to_owned(),
-        place: s.place.to_owned(),
-    });
+    let fixed =
+        statements().map(|s| Recorded { text: s.text.to_owned(), place: s.place.to_owned() });
     let varied = families().flat_map(|family| {
-        (family.variants)().into_iter().map(|text| Recorded {
-            text,
-            place: family.place.to_owned(),
-        })
+        (family.variants)()
+            .into_iter()
+            .map(|text| Recorded { text, place: family.place.to_owned() })
     });
-    let foreign = ["identity", "crm"]
-        .into_iter()
-        .filter(|other| *other != schema);
+    let foreign = ["identity", "crm"].into_iter().filter(|other| *other != schema);
     let foreign: Vec<String> = foreign.map(|other| format!("{other}.")).collect();
     fixed
         .chain(varied)
-        .filter(|statement| {
-            !foreign
-                .iter()
-                .any(|other| statement.text.contains(other.as_str()))
-        })
+        .filter(|statement| !foreign.iter().any(|other| statement.text.contains(other.as_str())))
         .filter(|statement| !not.iter().any(|part| statement.text.contains(part)))
         .collect()
 }
@@ -95,15 +86,9 @@ pub async fn unindexed_scans(
 
 /// The generic plan of a statement, which also proves that it fits the schema.
 pub async fn explain(connection: &mut PgConnection, schema: &str, text: &str) -> Value {
-    let parameters = (1..100)
-        .take_while(|n| mentions_parameter(text, *n))
-        .count();
+    let parameters = (1..100).take_while(|n| mentions_parameter(text, *n)).count();
     let nulls = vec!["NULL"; parameters].join(", ");
-    let arguments = if parameters == 0 {
-        String::new()
-    } else {
-        format!("({nulls})")
-    };
+    let arguments = if parameters == 0 { String::new() } else { format!("({nulls})") };
     let prepare = format!(
         "SET search_path = {schema}; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
          PREPARE checked AS {text}"
@@ -113,10 +98,7 @@ pub async fn explain(connection: &mut PgConnection, schema: &str, text: &str) ->
         .await
         .unwrap_or_else(|error| panic!("{error}: {text}"));
     let explain = format!("EXPLAIN (FORMAT JSON) EXECUTE checked{arguments}");
-    let row = sqlx::raw_sql(AssertSqlSafe(explain))
-        .fetch_one(&mut *connection)
-        .await
-        .unwrap();
+    let row = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_one(&mut *connection).await.unwrap();
     let plan: String = row.try_get_unchecked(0).unwrap();
     connection.execute("DEALLOCATE checked").await.unwrap();
     serde_json::from_str(&plan).unwrap()
@@ -152,38 +134,24 @@ pub fn each_scan(plan: &Value, look: &mut dyn FnMut(&Value)) {
 
 /// The conditions of a scan, as PostgreSQL prints them.
 pub fn conditions(scan: &Value, kinds: &[&str]) -> String {
-    kinds
-        .iter()
-        .filter_map(|kind| scan[*kind].as_str())
-        .collect::<Vec<_>>()
-        .join(" AND ")
+    kinds.iter().filter_map(|kind| scan[*kind].as_str()).collect::<Vec<_>>().join(" AND ")
 }
 
 fn binds_account(scan: &Value, conditions: &str) -> bool {
-    let column = if scan["Relation Name"] == "accounts" {
-        "id"
-    } else {
-        "account_id"
-    };
+    let column = if scan["Relation Name"] == "accounts" { "id" } else { "account_id" };
     // `(account_id = $1)` or, where a join gave it, `(e.account_id = $1)`.
-    conditions
-        .match_indices(&format!("{column} = "))
-        .any(|(at, found)| {
-            let whole_name = !conditions[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-            let value = &conditions[at + found.len()..];
-            whole_name && value.starts_with('$')
-        })
+    conditions.match_indices(&format!("{column} = ")).any(|(at, found)| {
+        let whole_name = !conditions[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let value = &conditions[at + found.len()..];
+        whole_name && value.starts_with('$')
+    })
 }
 
 fn writes_without_account(text: &str) -> bool {
     text.split("INSERT INTO ").skip(1).any(|insert| {
         let table = insert.split_whitespace().next().unwrap_or_default();
         let columns = insert.split(')').next().unwrap_or_default();
-        let column = if table.ends_with("accounts") {
-            "(id"
-        } else {
-            "account_id"
-        };
+        let column = if table.ends_with("accounts") { "(id" } else { "account_id" };
         !columns.contains(column)
     })
 }

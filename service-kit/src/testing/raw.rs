@@ -18,22 +18,15 @@ pub async fn call(
     request: Request<Bytes>,
 ) -> Result<Response<Bytes>, Status> {
     let mut client = Grpc::new(channel.clone());
-    client
-        .ready()
-        .await
-        .map_err(|error| Status::unavailable(error.to_string()))?;
-    client
-        .unary(request, PathAndQuery::from_str(path).unwrap(), BytesCodec)
-        .await
+    client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    client.unary(request, PathAndQuery::from_str(path).unwrap(), BytesCodec).await
 }
 
 /// A request of these bytes with a credential.
 pub fn request(bytes: impl Into<Bytes>, token: &str) -> Request<Bytes> {
     let mut request = Request::new(bytes.into());
     if !token.is_empty() {
-        request
-            .metadata_mut()
-            .insert("authorization", format!("Token {token}").parse().unwrap());
+        request.metadata_mut().insert("authorization", format!("Token {token}").parse().unwrap());
     }
     request
 }

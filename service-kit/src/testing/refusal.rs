@@ -20,28 +20,15 @@ impl Refusal {
     /// The parts of a status; the trailer and the details must give the same reason.
     pub fn of(status: &Status) -> Self {
         let details = status.get_error_details();
-        let info = details
-            .error_info()
-            .unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
-        let trailer = |name| {
-            status
-                .metadata()
-                .get(name)
-                .map(|value| value.to_str().unwrap().to_owned())
-        };
-        assert_eq!(
-            trailer("error-reason").as_deref(),
-            Some(info.reason.as_str()),
-            "{status:?}"
-        );
+        let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+        let trailer =
+            |name| status.metadata().get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(trailer("error-reason").as_deref(), Some(info.reason.as_str()), "{status:?}");
         assert_eq!(info.domain, "clientele");
         let mut metadata: Vec<_> = info.metadata.clone().into_iter().collect();
         metadata.sort();
         let fields = details.bad_request().map(|bad| {
-            bad.field_violations
-                .iter()
-                .map(|violation| violation.field.clone())
-                .collect()
+            bad.field_violations.iter().map(|violation| violation.field.clone()).collect()
         });
         Self {
             code: status.code(),

@@ -21,10 +21,7 @@ async fn preflight(server: &Server, origin: &str) -> Answer {
     let request = Request::options(METHOD)
         .header("origin", origin)
         .header("access-control-request-method", "POST")
-        .header(
-            "access-control-request-headers",
-            "authorization,content-type,x-grpc-web",
-        )
+        .header("access-control-request-headers", "authorization,content-type,x-grpc-web")
         .body(Full::default())
         .unwrap();
     server.send(request).await
@@ -65,10 +62,7 @@ async fn pages_of_the_list_may_call() {
             "x-request-id",
             "traceparent",
         ] {
-            assert!(
-                allowed.split(',').any(|name| name == header),
-                "{header} is not in {allowed}"
-            );
+            assert!(allowed.split(',').any(|name| name == header), "{header} is not in {allowed}");
         }
         assert!(!answer.header("x-request-id").is_empty());
     }
@@ -95,17 +89,11 @@ async fn a_page_reads_an_answer_and_its_trailers() {
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.header("content-type"), "application/grpc-web+proto");
     let text = String::from_utf8_lossy(&answer.body).into_owned();
-    assert!(
-        text.contains("hello") && text.contains("grpc-status:0"),
-        "{text:?}"
-    );
+    assert!(text.contains("hello") && text.contains("grpc-status:0"), "{text:?}");
 
     let encoded = BASE64_STANDARD.encode(body("hello"));
     let answer = web_call(&server, METHOD, "application/grpc-web-text+proto", encoded).await;
-    assert_eq!(
-        answer.header("content-type"),
-        "application/grpc-web-text+proto"
-    );
+    assert_eq!(answer.header("content-type"), "application/grpc-web-text+proto");
 }
 
 #[tokio::test]
@@ -113,38 +101,16 @@ async fn a_page_reads_a_refusal_of_any_layer() {
     let server = server().await;
     let text = "application/grpc-web-text";
     let refusals = [
-        (
-            PRIVATE,
-            "application/grpc-web",
-            body("x"),
-            "16",
-            "TOKEN_MISSING",
-        ),
+        (PRIVATE, "application/grpc-web", body("x"), "16", "TOKEN_MISSING"),
         (PRIVATE, text, Vec::new(), "16", "TOKEN_MISSING"),
-        (
-            "/no.Such/Method",
-            "application/grpc-web",
-            body("x"),
-            "12",
-            "METHOD_UNKNOWN",
-        ),
-        (
-            METHOD,
-            "application/grpc-web",
-            b"garbage".to_vec(),
-            "3",
-            "MALFORMED_MESSAGE",
-        ),
+        ("/no.Such/Method", "application/grpc-web", body("x"), "12", "METHOD_UNKNOWN"),
+        (METHOD, "application/grpc-web", b"garbage".to_vec(), "3", "MALFORMED_MESSAGE"),
         (METHOD, text, b"!!!!".to_vec(), "3", "MALFORMED_MESSAGE"),
     ];
     for (path, content_type, body, status, reason) in refusals {
         let answer = web_call(&server, path, content_type, body).await;
         assert_eq!(answer.status, StatusCode::OK);
-        assert_eq!(
-            answer.header("grpc-status"),
-            status,
-            "{path} {content_type}"
-        );
+        assert_eq!(answer.header("grpc-status"), status, "{path} {content_type}");
         assert_eq!(answer.header("error-reason"), reason);
         assert_eq!(answer.header("access-control-allow-origin"), PAGE);
         let exposed = answer.header("access-control-expose-headers");
@@ -156,10 +122,7 @@ async fn a_page_reads_a_refusal_of_any_layer() {
             "retry-after",
             "x-request-id",
         ] {
-            assert!(
-                exposed.split(',').any(|name| name == header),
-                "{header} is not in {exposed}"
-            );
+            assert!(exposed.split(',').any(|name| name == header), "{header} is not in {exposed}");
         }
     }
 }
@@ -167,33 +130,20 @@ async fn a_page_reads_a_refusal_of_any_layer() {
 #[tokio::test]
 async fn a_browser_gone_astray_is_told_so() {
     let server = server().await;
-    let answer = server
-        .send(Request::get("/").body(Full::default()).unwrap())
-        .await;
+    let answer = server.send(Request::get("/").body(Full::default()).unwrap()).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
-    assert_eq!(
-        answer.body,
-        "Nothing is here. This server speaks gRPC and grpc-web.\n"
-    );
-    let get = Request::get(METHOD)
-        .header("content-type", "application/grpc-web")
-        .body(Full::default());
-    assert_eq!(
-        server.send(get.unwrap()).await.status,
-        StatusCode::METHOD_NOT_ALLOWED
-    );
+    assert_eq!(answer.body, "Nothing is here. This server speaks gRPC and grpc-web.\n");
+    let get =
+        Request::get(METHOD).header("content-type", "application/grpc-web").body(Full::default());
+    assert_eq!(server.send(get.unwrap()).await.status, StatusCode::METHOD_NOT_ALLOWED);
 }
 
 #[tokio::test]
 async fn headers_have_a_limit() {
-    let server = Plan::with(echo(), |settings| settings.max_header_bytes = 8 << 10)
-        .start()
-        .await;
+    let server = Plan::with(echo(), |settings| settings.max_header_bytes = 8 << 10).start().await;
     let long = "x".repeat(20 << 10);
-    let request = Request::post(METHOD)
-        .header("authorization", long)
-        .body(Full::default())
-        .unwrap();
+    let request =
+        Request::post(METHOD).header("authorization", long).body(Full::default()).unwrap();
     let answer = server.send(request).await;
     assert_eq!(answer.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
 }

@@ -21,14 +21,9 @@ fn slow_handler() -> crate::harness::Behaviour {
 async fn the_callers_limit_ends_a_handler() {
     let server = Plan::new(slow_handler()).start().await;
     let began = Instant::now();
-    let answer = server
-        .call_raw(METHOD, &[("grpc-timeout", "50m")], body("x"))
-        .await;
+    let answer = server.call_raw(METHOD, &[("grpc-timeout", "50m")], body("x")).await;
     let (code, reason, _) = answer.refusal();
-    assert_eq!(
-        (code, reason.as_str()),
-        (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
-    );
+    assert_eq!((code, reason.as_str()), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
     assert!(began.elapsed() < Duration::from_secs(5));
 }
 
@@ -40,15 +35,10 @@ async fn the_servers_limit_holds_whatever_the_caller_says() {
     .start()
     .await;
     for timeout in ["99999999H", "nonsense", "-1S"] {
-        let answer = server
-            .call_raw(METHOD, &[("grpc-timeout", timeout)], body("x"))
-            .await;
+        let answer = server.call_raw(METHOD, &[("grpc-timeout", timeout)], body("x")).await;
         assert_eq!(answer.refusal().0, Code::DeadlineExceeded, "{timeout}");
     }
-    assert_eq!(
-        reason_of(&server.say("x").await.unwrap_err()),
-        "DEADLINE_EXCEEDED"
-    );
+    assert_eq!(reason_of(&server.say("x").await.unwrap_err()), "DEADLINE_EXCEEDED");
 }
 
 #[tokio::test]
@@ -57,15 +47,9 @@ async fn an_answer_that_comes_too_slowly_is_ended() {
     let drips = || async {
         let body = futures::stream::unfold((), |()| async {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            Some((
-                Ok::<_, std::convert::Infallible>(Bytes::from_static(b"drip")),
-                (),
-            ))
+            Some((Ok::<_, std::convert::Infallible>(Bytes::from_static(b"drip")), ()))
         });
-        (
-            [("content-type", "application/grpc")],
-            axum::body::Body::from_stream(body),
-        )
+        ([("content-type", "application/grpc")], axum::body::Body::from_stream(body))
     };
     let mut plan = Plan::with(slow_handler(), |settings| {
         settings.request_timeout = Duration::from_millis(200);
@@ -85,9 +69,7 @@ async fn an_answer_that_nobody_reads_is_dropped() {
     })
     .start()
     .await;
-    let stream = tokio::net::TcpStream::connect(server.address)
-        .await
-        .unwrap();
+    let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
     let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     let request = http::Request::post(format!("http://{}{METHOD}", server.address))
@@ -99,10 +81,7 @@ async fn an_answer_that_nobody_reads_is_dropped() {
     sending.send_data(body("x").into(), true).unwrap();
     let mut unread = response.await.unwrap().into_body();
     // The window is never opened again: 64 KiB arrive, and then nothing may.
-    assert_eq!(
-        server.say("second").await.unwrap_err().code(),
-        Code::ResourceExhausted
-    );
+    assert_eq!(server.say("second").await.unwrap_err().code(), Code::ResourceExhausted);
     tokio::time::sleep(Duration::from_millis(600)).await;
     let mut received = 0;
     let end = loop {
@@ -150,9 +129,7 @@ async fn an_answer_that_nobody_reads_is_dropped_over_http_1_too() {
 
 #[tokio::test]
 async fn a_large_answer_that_is_read_arrives_whole() {
-    let server = Plan::new(handler(async |_| Ok("x".repeat(3 << 20))))
-        .start()
-        .await;
+    let server = Plan::new(handler(async |_| Ok("x".repeat(3 << 20)))).start().await;
     assert_eq!(server.say("x").await.unwrap().len(), 3 << 20);
 }
 
@@ -164,20 +141,9 @@ async fn a_stream_lasts_beyond_the_limit() {
     .start()
     .await;
     let mut health = HealthClient::new(server.channel().await);
-    let mut watch = health
-        .watch(HealthCheckRequest::default())
-        .await
-        .unwrap()
-        .into_inner();
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(watch.next().await.unwrap().unwrap().status, 1);
     tokio::time::sleep(Duration::from_millis(300)).await;
-    server
-        .ready
-        .0
-        .store(true, std::sync::atomic::Ordering::SeqCst);
-    assert_eq!(
-        watch.next().await.unwrap().unwrap().status,
-        2,
-        "it is told the news"
-    );
+    server.ready.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(watch.next().await.unwrap().unwrap().status, 2, "it is told the news");
 }

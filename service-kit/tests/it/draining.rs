@@ -23,12 +23,7 @@ async fn what_is_in_flight_is_finished() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.stop.cancel();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(
-        tokio::net::TcpStream::connect(server.address)
-            .await
-            .is_err(),
-        "nobody else is let in"
-    );
+    assert!(tokio::net::TcpStream::connect(server.address).await.is_err(), "nobody else is let in");
     assert!(call.await.unwrap().is_ok());
     (&mut server.served).await.unwrap();
 }
@@ -47,11 +42,7 @@ async fn what_takes_longer_than_the_drain_is_cut_off() {
     let began = Instant::now();
     server.stop.cancel();
     (&mut server.served).await.unwrap();
-    assert!(
-        began.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert!(call.await.unwrap().is_err());
 }
 
@@ -59,20 +50,12 @@ async fn what_takes_longer_than_the_drain_is_cut_off() {
 async fn whoever_watches_hears_it_first_and_holds_nobody_up() {
     let mut server = Plan::new(echo()).start().await;
     let mut health = HealthClient::new(server.channel().await);
-    let mut watch = health
-        .watch(HealthCheckRequest::default())
-        .await
-        .unwrap()
-        .into_inner();
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(watch.next().await.unwrap().unwrap().status, 1);
     let began = Instant::now();
     server.stop.cancel();
     assert_eq!(watch.next().await.unwrap().unwrap().status, 2);
     assert!(watch.next().await.is_none(), "it ends, and ends well");
     (&mut server.served).await.unwrap();
-    assert!(
-        began.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }

@@ -91,11 +91,7 @@ impl Plan {
         change(&mut settings);
         let service = TraceServiceServer::new(Handler(behaviour));
         let routes = Routes::new(limited!(service, &settings));
-        Self {
-            settings,
-            routes,
-            spans: None,
-        }
+        Self { settings, routes, spans: None }
     }
 
     pub async fn start(self) -> Server {
@@ -117,13 +113,7 @@ impl Plan {
         let settings = self.settings;
         let served =
             tokio::spawn(async move { serve(app, bound, &settings, token).await.unwrap() });
-        Server {
-            address,
-            admin,
-            stop,
-            served,
-            ready,
-        }
+        Server { address, admin, stop, served, ready }
     }
 }
 
@@ -148,13 +138,8 @@ impl Server {
             .http2_only(request.version() == Version::HTTP_2)
             .build_http();
         let (mut head, body) = request.into_parts();
-        head.uri = format!("http://{}{}", self.address, head.uri)
-            .parse()
-            .unwrap();
-        let response = client
-            .request(Request::from_parts(head, body))
-            .await
-            .unwrap();
+        head.uri = format!("http://{}{}", self.address, head.uri).parse().unwrap();
+        let response = client.request(Request::from_parts(head, body)).await.unwrap();
         Answer::read(response).await
     }
 
@@ -172,16 +157,13 @@ impl Server {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.send(request.body(Full::new(body.into())).unwrap())
-            .await
+        self.send(request.body(Full::new(body.into())).unwrap()).await
     }
 
     /// One page of an operator's port.
     pub async fn admin_page(&self, path: &str) -> Answer {
         let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-        let uri = format!("http://{}{path}", self.admin.unwrap())
-            .parse()
-            .unwrap();
+        let uri = format!("http://{}{path}", self.admin.unwrap()).parse().unwrap();
         Answer::read(client.get(uri).await.unwrap()).await
     }
 }
@@ -208,77 +190,43 @@ impl Answer {
         let (head, body) = response.into_parts();
         let collected = body.collect().await.unwrap();
         let trailers = collected.trailers().cloned().unwrap_or_default();
-        Self {
-            status: head.status,
-            headers: head.headers,
-            body: collected.to_bytes(),
-            trailers,
-        }
+        Self { status: head.status, headers: head.headers, body: collected.to_bytes(), trailers }
     }
 
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name).or_else(|| self.trailers.get(name));
-        value
-            .map(|value| value.to_str().unwrap())
-            .unwrap_or_default()
+        value.map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
     /// Code, reason and message of the refusal, wherever it stands.
     pub fn refusal(&self) -> (tonic::Code, String, String) {
-        let found = if self.headers.contains_key("grpc-status") {
-            &self.headers
-        } else {
-            &self.trailers
-        };
+        let found =
+            if self.headers.contains_key("grpc-status") { &self.headers } else { &self.trailers };
         let status = Status::from_header_map(found).unwrap();
-        (
-            status.code(),
-            reason_of(&status),
-            status.message().to_owned(),
-        )
+        (status.code(), reason_of(&status), status.message().to_owned())
     }
 }
 
 /// The reason in the trailer, which must be that in the details.
 pub fn reason_of(status: &Status) -> String {
     use tonic_types::StatusExt;
-    let reason = status
-        .metadata()
-        .get("error-reason")
-        .unwrap()
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let reason = status.metadata().get("error-reason").unwrap().to_str().unwrap().to_owned();
     let info = status.get_details_error_info().unwrap();
-    assert_eq!(
-        (info.reason.as_str(), info.domain.as_str()),
-        (reason.as_str(), "clientele")
-    );
+    assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason.as_str(), "clientele"));
     reason
 }
 
 /// A message that holds some text.
 pub fn request(text: &str) -> ExportTraceServiceRequest {
-    let spans = ResourceSpans {
-        schema_url: text.to_owned(),
-        ..ResourceSpans::default()
-    };
-    ExportTraceServiceRequest {
-        resource_spans: vec![spans],
-    }
+    let spans = ResourceSpans { schema_url: text.to_owned(), ..ResourceSpans::default() };
+    ExportTraceServiceRequest { resource_spans: vec![spans] }
 }
 
 /// The text in an answer.
 pub fn answer_text(
     answer: Result<Response<ExportTraceServiceResponse>, Status>,
 ) -> Result<String, Status> {
-    answer.map(|answer| {
-        answer
-            .into_inner()
-            .partial_success
-            .unwrap_or_default()
-            .error_message
-    })
+    answer.map(|answer| answer.into_inner().partial_success.unwrap_or_default().error_message)
 }
 
 /// A message as it stands in a body: flag, length, bytes.
@@ -303,18 +251,10 @@ impl TraceService for Handler {
         request: tonic::Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let spans = request.into_inner().resource_spans;
-        let text = spans
-            .first()
-            .map(|spans| spans.schema_url.clone())
-            .unwrap_or_default();
+        let text = spans.first().map(|spans| spans.schema_url.clone()).unwrap_or_default();
         let error_message = (self.0)(text).await?;
-        let partial_success = Some(ExportTracePartialSuccess {
-            rejected_spans: 0,
-            error_message,
-        });
-        Ok(Response::new(ExportTraceServiceResponse {
-            partial_success,
-        }))
+        let partial_success = Some(ExportTracePartialSuccess { rejected_spans: 0, error_message });
+        Ok(Response::new(ExportTraceServiceResponse { partial_success }))
     }
 }
 
@@ -326,11 +266,7 @@ pub struct Switch(pub std::sync::atomic::AtomicBool);
 impl Ready for Switch {
     async fn ready(&self) -> Result<(), String> {
         let off = self.0.load(std::sync::atomic::Ordering::SeqCst);
-        if off {
-            Err("switched off".to_owned())
-        } else {
-            Ok(())
-        }
+        if off { Err("switched off".to_owned()) } else { Ok(()) }
     }
 
     fn pool(&self) -> PoolFigures {
@@ -349,10 +285,7 @@ impl Authenticator for KnowsNobody {
 
 fn gate(reflection: Reflection) -> Gate {
     Gate {
-        policy: Policy::new(&[
-            rule(METHOD, Access::Public),
-            rule(PRIVATE, Access::SignedIn),
-        ]),
+        policy: Policy::new(&[rule(METHOD, Access::Public), rule(PRIVATE, Access::SignedIn)]),
         authenticator: Arc::new(KnowsNobody),
         service_secrets: ServiceSecrets::default(),
         reflection,
@@ -455,9 +388,7 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Recorder {
         let mut line = Line {
             level: event.metadata().level().to_string(),
             target: event.metadata().target().to_owned(),
-            request_id: context::current()
-                .map(|call| call.id().to_owned())
-                .unwrap_or_default(),
+            request_id: context::current().map(|call| call.id().to_owned()).unwrap_or_default(),
             ..Line::default()
         };
         event.record(&mut line);
@@ -467,16 +398,15 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Recorder {
 
 impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.fields
-            .push((field.name().to_owned(), value.to_owned()));
+        self.fields.push((field.name().to_owned(), value.to_owned()));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let value = format!("{value:?}");
         if field.name() == "message" {
-            self.message = value
+            self.message = value;
         } else {
-            self.fields.push((field.name().to_owned(), value))
+            self.fields.push((field.name().to_owned(), value));
         }
     }
 }

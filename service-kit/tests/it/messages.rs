@@ -11,9 +11,7 @@ use crate::harness::{METHOD, Plan, Server, body, echo, framed, handler, request}
 const LIMIT: usize = 64 << 10;
 
 async fn server() -> Server {
-    Plan::with(echo(), |settings| settings.max_message_bytes = LIMIT)
-        .start()
-        .await
+    Plan::with(echo(), |settings| settings.max_message_bytes = LIMIT).start().await
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -33,24 +31,15 @@ async fn what_is_no_message_is_called_malformed() {
         ("half a message", whole[..whole.len() - 2].to_vec()),
         ("an unknown flag", framed(7, &request("x").encode_to_vec())),
         ("compressed without saying how", framed(1, &gzip(b"x"))),
-        (
-            "sixty thousand groups in each other",
-            framed(0, &vec![0x0b; 60_000]),
-        ),
+        ("sixty thousand groups in each other", framed(0, &vec![0x0b; 60_000])),
     ];
     for (what, body) in bodies {
         let answer = server.call_raw(METHOD, &[], body).await;
         let (code, reason, message) = answer.refusal();
-        assert_eq!(
-            (code, reason.as_str()),
-            (Code::InvalidArgument, "MALFORMED_MESSAGE"),
-            "{what}"
-        );
+        assert_eq!((code, reason.as_str()), (Code::InvalidArgument, "MALFORMED_MESSAGE"), "{what}");
         assert_eq!(message, "This is not the message that the method takes.");
     }
-    let answer = server
-        .call_raw(METHOD, &[("grpc-encoding", "gzip")], framed(1, b"no gzip"))
-        .await;
+    let answer = server.call_raw(METHOD, &[("grpc-encoding", "gzip")], framed(1, b"no gzip")).await;
     assert_eq!(answer.refusal().1, "MALFORMED_MESSAGE");
     assert_eq!(server.say("still here").await.unwrap(), "still here");
 }
@@ -58,18 +47,14 @@ async fn what_is_no_message_is_called_malformed() {
 #[tokio::test]
 async fn what_is_too_large_is_called_so_in_either_direction() {
     let server = server().await;
-    let answer = server
-        .call_raw(METHOD, &[], body(&"x".repeat(LIMIT + 1)))
-        .await;
+    let answer = server.call_raw(METHOD, &[], body(&"x".repeat(LIMIT + 1))).await;
     assert_eq!(
         (answer.refusal().0, answer.refusal().1.as_str()),
         (Code::ResourceExhausted, "MESSAGE_TOO_LARGE")
     );
 
     let verbose = handler(async |_| Ok("x".repeat(LIMIT + 1)));
-    let server = Plan::with(verbose, |settings| settings.max_message_bytes = LIMIT)
-        .start()
-        .await;
+    let server = Plan::with(verbose, |settings| settings.max_message_bytes = LIMIT).start().await;
     let answer = server.call_raw(METHOD, &[], body("short")).await;
     assert_eq!(
         (answer.refusal().0, answer.refusal().1.as_str()),
@@ -82,19 +67,11 @@ async fn what_is_too_large_is_called_so_in_either_direction() {
 async fn the_limit_holds_after_decompression() {
     let server = server().await;
     let bomb = request(&"x".repeat(50 << 20)).encode_to_vec();
-    let bombs = [
-        ("gzip", gzip(&bomb)),
-        ("zstd", zstd::encode_all(&bomb[..], 3).unwrap()),
-    ];
+    let bombs = [("gzip", gzip(&bomb)), ("zstd", zstd::encode_all(&bomb[..], 3).unwrap())];
     for (encoding, bomb) in bombs {
-        assert!(
-            bomb.len() < LIMIT,
-            "{encoding}: {} bytes are no bomb",
-            bomb.len()
-        );
-        let answer = server
-            .call_raw(METHOD, &[("grpc-encoding", encoding)], framed(1, &bomb))
-            .await;
+        assert!(bomb.len() < LIMIT, "{encoding}: {} bytes are no bomb", bomb.len());
+        let answer =
+            server.call_raw(METHOD, &[("grpc-encoding", encoding)], framed(1, &bomb)).await;
         let (code, reason, _) = answer.refusal();
         assert_eq!(
             (code, reason.as_str()),
@@ -104,14 +81,10 @@ async fn the_limit_holds_after_decompression() {
     }
     for (encoding, small) in [
         ("gzip", gzip(&request("hi").encode_to_vec())),
-        (
-            "zstd",
-            zstd::encode_all(&request("hi").encode_to_vec()[..], 3).unwrap(),
-        ),
+        ("zstd", zstd::encode_all(&request("hi").encode_to_vec()[..], 3).unwrap()),
     ] {
-        let answer = server
-            .call_raw(METHOD, &[("grpc-encoding", encoding)], framed(1, &small))
-            .await;
+        let answer =
+            server.call_raw(METHOD, &[("grpc-encoding", encoding)], framed(1, &small)).await;
         assert_eq!(answer.header("grpc-status"), "0", "{encoding}");
     }
 }
@@ -119,35 +92,21 @@ async fn the_limit_holds_after_decompression() {
 #[tokio::test]
 async fn an_unknown_compression_is_named_as_the_reason() {
     let server = server().await;
-    let answer = server
-        .call_raw(METHOD, &[("grpc-encoding", "snappy")], body("x"))
-        .await;
+    let answer = server.call_raw(METHOD, &[("grpc-encoding", "snappy")], body("x")).await;
     let (code, reason, message) = answer.refusal();
-    assert_eq!(
-        (code, reason.as_str()),
-        (Code::Unimplemented, "COMPRESSION_UNKNOWN")
-    );
-    assert!(
-        !message.contains("snappy"),
-        "nothing of the request comes back"
-    );
+    assert_eq!((code, reason.as_str()), (Code::Unimplemented, "COMPRESSION_UNKNOWN"));
+    assert!(!message.contains("snappy"), "nothing of the request comes back");
     assert_eq!(answer.header("grpc-accept-encoding"), "gzip,zstd,identity");
 }
 
 #[tokio::test]
 async fn an_unknown_method_is_called_so() {
     let server = server().await;
-    for path in [
-        "/no.Such/Method",
-        "/",
-        "/opentelemetry.proto.collector.trace.v1.TraceService/Other",
-    ] {
+    for path in
+        ["/no.Such/Method", "/", "/opentelemetry.proto.collector.trace.v1.TraceService/Other"]
+    {
         let (code, reason, _) = server.call_raw(path, &[], body("x")).await.refusal();
-        assert_eq!(
-            (code, reason.as_str()),
-            (Code::Unimplemented, "METHOD_UNKNOWN"),
-            "{path}"
-        );
+        assert_eq!((code, reason.as_str()), (Code::Unimplemented, "METHOD_UNKNOWN"), "{path}");
     }
 }
 
@@ -155,19 +114,9 @@ async fn an_unknown_method_is_called_so() {
 async fn health_of_an_unknown_service_is_not_found() {
     let server = server().await;
     let mut health = tonic_health::pb::health_client::HealthClient::new(server.channel().await);
-    let ask = |service: &str| tonic_health::pb::HealthCheckRequest {
-        service: service.to_owned(),
-    };
+    let ask = |service: &str| tonic_health::pb::HealthCheckRequest { service: service.to_owned() };
     assert_eq!(health.check(ask("")).await.unwrap().into_inner().status, 1);
-    assert_eq!(
-        health
-            .check(ask(crate::harness::SERVICE))
-            .await
-            .unwrap()
-            .into_inner()
-            .status,
-        1
-    );
+    assert_eq!(health.check(ask(crate::harness::SERVICE)).await.unwrap().into_inner().status, 1);
     let status = health.check(ask("no.Such")).await.unwrap_err();
     assert_eq!(
         (status.code(), crate::harness::reason_of(&status).as_str()),

@@ -11,9 +11,7 @@ use tonic_reflection::pb::v1::{
 use crate::harness::{Plan, SERVICE, Server, echo, reason_of};
 
 async fn server(reflection: Reflection) -> Server {
-    Plan::with(echo(), |settings| settings.reflection = reflection)
-        .start()
-        .await
+    Plan::with(echo(), |settings| settings.reflection = reflection).start().await
 }
 
 async fn services(server: &Server) -> Result<Vec<String>, Status> {
@@ -22,16 +20,12 @@ async fn services(server: &Server) -> Result<Vec<String>, Status> {
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
     let mut client = ServerReflectionClient::new(server.channel().await);
-    let mut answers = client
-        .server_reflection_info(futures::stream::iter([ask]))
-        .await?
-        .into_inner();
+    let mut answers =
+        client.server_reflection_info(futures::stream::iter([ask])).await?.into_inner();
     match answers.next().await.unwrap()?.message_response.unwrap() {
-        MessageResponse::ListServicesResponse(list) => Ok(list
-            .service
-            .into_iter()
-            .map(|service| service.name)
-            .collect()),
+        MessageResponse::ListServicesResponse(list) => {
+            Ok(list.service.into_iter().map(|service| service.name).collect())
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -45,9 +39,7 @@ async fn public_reflection_lists_our_services() {
 
 #[tokio::test]
 async fn authenticated_reflection_wants_to_know_who_asks() {
-    let status = services(&server(Reflection::Authenticated).await)
-        .await
-        .unwrap_err();
+    let status = services(&server(Reflection::Authenticated).await).await.unwrap_err();
     assert_eq!(
         (status.code(), reason_of(&status).as_str()),
         (Code::Unauthenticated, "TOKEN_MISSING")

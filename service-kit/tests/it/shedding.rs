@@ -31,10 +31,7 @@ async fn busy_server() -> (Server, Arc<Semaphore>, tokio::task::JoinHandle<()>) 
     .await;
     let mut client = server.client().await;
     let first = tokio::spawn(async move {
-        client
-            .export(crate::harness::request("wait"))
-            .await
-            .unwrap();
+        client.export(crate::harness::request("wait")).await.unwrap();
     });
     first_began.recv().await.unwrap();
     (server, go_on, first)
@@ -45,10 +42,7 @@ async fn the_call_too_many_is_refused_at_once_and_told_when_to_return() {
     let (server, go_on, first) = busy_server().await;
     let answer = server.call_raw(METHOD, &[], body("second")).await;
     let (code, reason, _) = answer.refusal();
-    assert_eq!(
-        (code, reason.as_str()),
-        (Code::ResourceExhausted, "OVERLOADED")
-    );
+    assert_eq!((code, reason.as_str()), (Code::ResourceExhausted, "OVERLOADED"));
     assert_eq!(answer.header("retry-after"), "1");
 
     // Health is asked all the same.
@@ -57,29 +51,19 @@ async fn the_call_too_many_is_refused_at_once_and_told_when_to_return() {
 
     let page = server.admin_page("/metrics").await;
     let text = String::from_utf8_lossy(&page.body);
-    assert!(
-        text.contains("rpc_shed_total{service=\"test-service\"} 1"),
-        "{text}"
-    );
+    assert!(text.contains("rpc_shed_total{service=\"test-service\"} 1"), "{text}");
     assert!(text.contains("reason=\"OVERLOADED\"} 1"), "{text}");
-    assert!(
-        text.contains("rpc_in_flight{service=\"test-service\"} 1"),
-        "{text}"
-    );
+    assert!(text.contains("rpc_in_flight{service=\"test-service\"} 1"), "{text}");
 
     go_on.add_permits(1);
     first.await.unwrap();
-    assert_eq!(
-        server.say("third").await.unwrap(),
-        "third",
-        "there is room again"
-    );
+    assert_eq!(server.say("third").await.unwrap(), "third", "there is room again");
 }
 
 #[tokio::test]
 async fn a_stream_that_waits_keeps_nobody_out() {
     let server = Plan::with(crate::harness::echo(), |settings| {
-        settings.max_in_flight = 1
+        settings.max_in_flight = 1;
     })
     .start()
     .await;

@@ -15,10 +15,7 @@ async fn sentence(settings: &ServerSettings) -> String {
 
 #[tokio::test]
 async fn a_port_in_use_is_named_with_its_setting() {
-    let mut settings = ServerSettings {
-        prefix: "IDENTITY",
-        ..ServerSettings::loopback()
-    };
+    let mut settings = ServerSettings { prefix: "IDENTITY", ..ServerSettings::loopback() };
     let first = Bound::bind(&settings).await.unwrap();
     settings.listen = first.address();
     assert_eq!(
@@ -30,24 +27,14 @@ async fn a_port_in_use_is_named_with_its_setting() {
     );
     settings.listen.set_port(0);
     settings.admin_listen = Some(first.address());
-    assert!(
-        sentence(&settings)
-            .await
-            .ends_with("set IDENTITY_ADMIN_LISTEN.")
-    );
+    assert!(sentence(&settings).await.ends_with("set IDENTITY_ADMIN_LISTEN."));
 }
 
 #[tokio::test]
 async fn a_strange_address_is_named_with_its_setting() {
-    let settings = ServerSettings {
-        listen: ([192, 0, 2, 1], 0).into(),
-        ..ServerSettings::loopback()
-    };
-    assert!(
-        sentence(&settings)
-            .await
-            .contains("set SERVER_LISTEN to an address of this machine")
-    );
+    let settings =
+        ServerSettings { listen: ([192, 0, 2, 1], 0).into(), ..ServerSettings::loopback() };
+    assert!(sentence(&settings).await.contains("set SERVER_LISTEN to an address of this machine"));
 }
 
 #[tokio::test]
@@ -58,11 +45,7 @@ async fn files_that_are_no_certificate_are_named() {
         key: "/nonexistent/key.pem".into(),
     };
     settings.tls = Some(files);
-    assert!(
-        sentence(&settings)
-            .await
-            .starts_with("TLS_CERT_FILE names /nonexistent/cert.pem")
-    );
+    assert!(sentence(&settings).await.starts_with("TLS_CERT_FILE names /nonexistent/cert.pem"));
 }
 
 #[tokio::test]

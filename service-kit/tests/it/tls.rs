@@ -32,17 +32,9 @@ async fn secure() -> Secure {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (chain, key) = (file(&cert.pem()), file(&signing_key.serialize_pem()));
-    let files = TlsFiles {
-        certificate: chain.path().into(),
-        key: key.path().into(),
-    };
-    let server = Plan::with(echo(), |settings| settings.tls = Some(files))
-        .start()
-        .await;
-    Secure {
-        server,
-        certificate: cert.der().clone(),
-    }
+    let files = TlsFiles { certificate: chain.path().into(), key: key.path().into() };
+    let server = Plan::with(echo(), |settings| settings.tls = Some(files)).start().await;
+    Secure { server, certificate: cert.der().clone() }
 }
 
 impl Secure {
@@ -54,14 +46,9 @@ impl Secure {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = protocols
-            .iter()
-            .map(|name| name.as_bytes().to_vec())
-            .collect();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let stream = TcpStream::connect(self.server.address).await?;
-        TlsConnector::from(Arc::new(config))
-            .connect("localhost".try_into().unwrap(), stream)
-            .await
+        TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), stream).await
     }
 }
 
@@ -108,10 +95,7 @@ async fn a_slow_handshake_blocks_nobody() {
 async fn nothing_is_answered_in_clear() {
     let secure = secure().await;
     let mut stream = TcpStream::connect(secure.server.address).await.unwrap();
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
     let _closed_by_the_server = stream.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");

@@ -32,21 +32,12 @@ impl TraceService for Collector {
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         for of_service in request.into_inner().resource_spans {
             let attributes = of_service.resource.unwrap().attributes;
-            let name = attributes
-                .iter()
-                .find(|pair| pair.key == "service.name")
-                .unwrap();
+            let name = attributes.iter().find(|pair| pair.key == "service.name").unwrap();
             let Some(Value::StringValue(service)) = name.value.clone().unwrap().value else {
                 panic!()
             };
-            let spans = of_service
-                .scope_spans
-                .into_iter()
-                .flat_map(|scope| scope.spans);
-            self.0
-                .lock()
-                .unwrap()
-                .extend(spans.map(|span| (service.clone(), span)));
+            let spans = of_service.scope_spans.into_iter().flat_map(|scope| scope.spans);
+            self.0.lock().unwrap().extend(spans.map(|span| (service.clone(), span)));
         }
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
@@ -67,9 +58,7 @@ impl Collector {
     fn span_of(&self, service: &str) -> Span {
         let spans = self.0.lock().unwrap();
         let mut found = spans.iter().filter(|(name, _)| name == service);
-        let span = found
-            .next()
-            .unwrap_or_else(|| panic!("no span of {service}"));
+        let span = found.next().unwrap_or_else(|| panic!("no span of {service}"));
         assert!(found.next().is_none(), "one span for each call");
         span.1.clone()
     }
@@ -88,10 +77,7 @@ fn telemetry(service: &'static str, endpoint: &str) -> TelemetryGuard {
 
 fn attribute(span: &Span, key: &str) -> String {
     let found = span.attributes.iter().find(|pair| pair.key == key);
-    match found
-        .and_then(|pair| pair.value.clone())
-        .and_then(|value| value.value)
-    {
+    match found.and_then(|pair| pair.value.clone()).and_then(|value| value.value) {
         Some(Value::StringValue(text)) => text,
         Some(Value::IntValue(number)) => number.to_string(),
         other => panic!("{key} is {other:?}"),
@@ -129,23 +115,14 @@ async fn two_services_and_their_caller_share_one_trace() {
         String::from_utf8_lossy(&answer.body).contains("Request id: trace-1"),
         "the id goes along"
     );
-    while lines_of("trace-1")
-        .await
-        .iter()
-        .filter(|line| line.target == "call")
-        .count()
-        < 2
-    {
+    while lines_of("trace-1").await.iter().filter(|line| line.target == "call").count() < 2 {
         tokio::task::yield_now().await;
     }
     front_telemetry.flush().await;
     back_telemetry.flush().await;
 
     let (front, back) = (collector.span_of("front"), collector.span_of("back"));
-    assert_eq!(
-        hex::encode(&front.trace_id),
-        "4bf92f3577b34da6a3ce929d0e0e4736"
-    );
+    assert_eq!(hex::encode(&front.trace_id), "4bf92f3577b34da6a3ce929d0e0e4736");
     assert_eq!(hex::encode(&front.parent_span_id), "00f067aa0ba902b7");
     assert_eq!(back.trace_id, front.trace_id);
     assert_eq!(back.parent_span_id, front.span_id);
@@ -157,20 +134,11 @@ async fn two_services_and_their_caller_share_one_trace() {
     assert_eq!(attribute(&front, "rpc.grpc.status_code"), "0");
     assert_eq!(attribute(&front, "request.id"), "trace-1");
     assert_eq!(attribute(&back, "rpc.grpc.status_code"), "13");
-    assert_eq!(
-        front.status.clone().unwrap_or_default().code(),
-        StatusCode::Unset
-    );
-    assert_eq!(
-        back.status.clone().unwrap_or_default().code(),
-        StatusCode::Error
-    );
+    assert_eq!(front.status.clone().unwrap_or_default().code(), StatusCode::Unset);
+    assert_eq!(back.status.clone().unwrap_or_default().code(), StatusCode::Error);
     assert!(front.end_time_unix_nano > front.start_time_unix_nano);
     let exported = format!("{front:?} {back:?}");
-    assert!(
-        !exported.contains("s3cret") && !exported.contains("broken"),
-        "{exported}"
-    );
+    assert!(!exported.contains("s3cret") && !exported.contains("broken"), "{exported}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,11 +150,7 @@ async fn what_its_caller_does_not_want_kept_is_not_exported() {
     let server = plan.start().await;
     let unsampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
     server
-        .call_raw(
-            METHOD,
-            &[("traceparent", unsampled), ("x-request-id", "trace-2")],
-            body("x"),
-        )
+        .call_raw(METHOD, &[("traceparent", unsampled), ("x-request-id", "trace-2")], body("x"))
         .await;
     lines_of("trace-2").await;
     telemetry.flush().await;
