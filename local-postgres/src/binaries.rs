@@ -36,42 +36,22 @@ impl Binaries {
     pub fn inspect(folder: &Path, user: &User) -> Result<Self, Error> {
         for program in ["postgres", "initdb"] {
             if !folder.join(program).is_file() {
-                return Err(Error::NotBinaries {
-                    folder: folder.to_owned(),
-                    missing: program,
-                });
+                return Err(Error::NotBinaries { folder: folder.to_owned(), missing: program });
             }
         }
-        let fail = |reason| Error::BinariesFail {
-            folder: folder.to_owned(),
-            reason,
-        };
-        let answer = command(&folder.join("postgres"), user)
-            .arg("--version")
-            .output();
+        let fail = |reason| Error::BinariesFail { folder: folder.to_owned(), reason };
+        let answer = command(&folder.join("postgres"), user).arg("--version").output();
         let answer = answer.map_err(|error| {
-            user.check_reach(folder)
-                .err()
-                .unwrap_or_else(|| fail(error.to_string()))
+            user.check_reach(folder).err().unwrap_or_else(|| fail(error.to_string()))
         })?;
         let text = String::from_utf8_lossy(&answer.stdout);
         let (major, version) = parse_version(&text).ok_or_else(|| {
-            fail(format!(
-                "asked for its version it ended with {}",
-                answer.status
-            ))
+            fail(format!("asked for its version it ended with {}", answer.status))
         })?;
         if major < OLDEST_MAJOR {
-            return Err(Error::TooOld {
-                folder: folder.to_owned(),
-                version,
-            });
+            return Err(Error::TooOld { folder: folder.to_owned(), version });
         }
-        Ok(Self {
-            folder: folder.to_owned(),
-            major,
-            version,
-        })
+        Ok(Self { folder: folder.to_owned(), major, version })
     }
 
     /// A call of one of the programs.
@@ -115,10 +95,7 @@ pub(crate) async fn choose(
         Source::Search => {
             let seeker = user.clone();
             let found = blocking(move || Ok(search(&seeker))).await?;
-            match found
-                .into_iter()
-                .find(|found| major.is_none_or(|major| major == found.major))
-            {
+            match found.into_iter().find(|found| major.is_none_or(|major| major == found.major)) {
                 Some(fitting) => Ok(fitting),
                 None => fetch::fetch(fetched, user, major).await,
             }
@@ -131,9 +108,7 @@ fn search(user: &User) -> Vec<Binaries> {
     let path = env::var_os("PATH").unwrap_or_default();
     let on_path = env::split_paths(&path).filter_map(|folder| resolve(&folder));
     let in_places = PLACES.into_iter().flat_map(|(parent, prefix, below)| {
-        by_version(Path::new(parent), prefix)
-            .into_iter()
-            .map(move |folder| folder.join(below))
+        by_version(Path::new(parent), prefix).into_iter().map(move |folder| folder.join(below))
     });
     let mut found = Vec::<Binaries>::new();
     for folder in on_path.chain(in_places) {
@@ -156,11 +131,7 @@ fn search(user: &User) -> Vec<Binaries> {
 fn resolve(entry: &Path) -> Option<PathBuf> {
     let target = entry.join("postgres").canonicalize().ok()?;
     let home = target.parent()?;
-    let folder = if home.join("initdb").is_file() {
-        home
-    } else {
-        entry
-    };
+    let folder = if home.join("initdb").is_file() { home } else { entry };
     folder.is_absolute().then(|| folder.to_owned())
 }
 
@@ -171,9 +142,7 @@ fn by_version(parent: &Path, prefix: &str) -> Vec<PathBuf> {
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
-            path.file_name()
-                .and_then(OsStr::to_str)
-                .is_some_and(|name| name.starts_with(prefix))
+            path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(prefix))
         })
         .collect();
     folders.sort_by_key(|path| std::cmp::Reverse(numbers(path)));
@@ -190,13 +159,8 @@ fn numbers(path: &Path) -> Vec<u32> {
 
 /// Reads `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, also `18beta1` and `19devel`.
 fn parse_version(answer: &str) -> Option<(u32, String)> {
-    let version = answer
-        .strip_prefix("postgres (PostgreSQL) ")?
-        .split_whitespace()
-        .next()?;
-    let digits = version
-        .find(|letter: char| !letter.is_ascii_digit())
-        .unwrap_or(version.len());
+    let version = answer.strip_prefix("postgres (PostgreSQL) ")?.split_whitespace().next()?;
+    let digits = version.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(version.len());
     Some((version[..digits].parse().ok()?, version.to_owned()))
 }
 
@@ -210,14 +174,8 @@ mod tests {
     fn a_version_is_read_from_what_postgres_says() {
         let debian = "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n";
         assert_eq!(parse_version(debian), Some((15, "15.18".into())));
-        assert_eq!(
-            parse_version("postgres (PostgreSQL) 19devel\n"),
-            Some((19, "19devel".into()))
-        );
-        assert_eq!(
-            parse_version("postgres (PostgreSQL) 9.6.24\n"),
-            Some((9, "9.6.24".into()))
-        );
+        assert_eq!(parse_version("postgres (PostgreSQL) 19devel\n"), Some((19, "19devel".into())));
+        assert_eq!(parse_version("postgres (PostgreSQL) 9.6.24\n"), Some((9, "9.6.24".into())));
         assert_eq!(parse_version("postgres (EnterpriseDB) 15.1\n"), None);
         assert_eq!(parse_version(""), None);
     }
@@ -239,11 +197,8 @@ mod tests {
     #[test]
     fn a_link_on_the_path_leads_to_the_folder_that_belongs_together() {
         let folder = throwaway_folder("links").unwrap();
-        let (real, linked, empty) = (
-            folder.join("real"),
-            folder.join("linked"),
-            folder.join("empty"),
-        );
+        let (real, linked, empty) =
+            (folder.join("real"), folder.join("linked"), folder.join("empty"));
         for made in [&real, &linked, &empty] {
             fs::create_dir(made).unwrap();
         }

@@ -11,6 +11,7 @@ use rand::rngs::OsRng;
 
 use crate::binaries::Binaries;
 use crate::folder::DataFolder;
+use crate::leftovers::remove;
 use crate::log::last_complaint;
 use crate::process::end_with_parent;
 use crate::user::User;
@@ -30,9 +31,7 @@ pub(crate) fn major(folder: &DataFolder) -> Result<Option<u32>, Error> {
         return Ok(None);
     }
     let file = cluster.join("PG_VERSION");
-    let version = fs::read_to_string(&file)
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
+    let version = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
     version.map(Some).ok_or_else(|| damaged(folder, &file))
 }
 
@@ -51,10 +50,7 @@ pub(crate) fn password(folder: &DataFolder) -> Result<String, Error> {
 }
 
 fn damaged(folder: &DataFolder, missing: &Path) -> Error {
-    Error::Damaged {
-        folder: folder.path().to_owned(),
-        missing: missing.to_owned(),
-    }
+    Error::Damaged { folder: folder.path().to_owned(), missing: missing.to_owned() }
 }
 
 /// Makes a cluster. It gets its name when it is complete, so that an interrupted attempt leaves
@@ -69,41 +65,44 @@ pub(crate) fn create(
     let password = new_password().map_err(unusable())?;
     write_private(&folder.password(), &password).map_err(unusable())?;
 
-    let nursery = folder.nursery();
-    let password_file = nursery.join("password");
+    remove_abandoned_nurseries(folder);
+    let nursery =
+        folder.new_nursery(OsRng.try_next_u32().map_err(io::Error::other).map_err(unusable())?);
     let mut outcome = Err(String::new());
     for locale in LOCALES {
-        begin_nursery(&nursery, &password_file, &password, user).map_err(unusable())?;
+        begin_nursery(&nursery, &password, user).map_err(unusable())?;
         outcome = initdb(binaries, user, &nursery, durability, locale);
+        remove(&nursery.join("password")).map_err(unusable())?;
         match &outcome {
             Err(reason) if reason.contains("locale") => {}
             _ => break,
         }
     }
-    outcome.map_err(|reason| Error::NotCreated {
-        folder: folder.path().to_owned(),
-        reason,
-    })?;
+    outcome.map_err(|reason| Error::NotCreated { folder: folder.path().to_owned(), reason })?;
 
     fs::rename(nursery.join("cluster"), folder.cluster())
-        .and_then(|()| fs::remove_dir_all(&nursery))
+        .and_then(|()| fs::remove_dir(&nursery))
         .and_then(|()| File::open(folder.path())?.sync_all())
         .map_err(unusable())
 }
 
 /// A folder in which the server's user can run initdb, with the password in it.
-fn begin_nursery(
-    nursery: &Path,
-    password_file: &Path,
-    password: &str,
-    user: &User,
-) -> io::Result<()> {
+fn begin_nursery(nursery: &Path, password: &str, user: &User) -> io::Result<()> {
     if nursery.exists() {
         fs::remove_dir_all(nursery)?;
     }
     user.make_own_folder(nursery)?;
-    write_private(password_file, password)?;
-    user.own(password_file)
+    let password_file = nursery.join("password");
+    write_private(&password_file, password)?;
+    user.own(&password_file)
+}
+
+/// Removes what interrupted attempts have left. The initdb of a killed program may still be
+/// cleaning up behind itself, so that one of us can fail; the next start will do the rest.
+fn remove_abandoned_nurseries(folder: &DataFolder) {
+    for nursery in folder.nurseries() {
+        let _ = fs::remove_dir_all(nursery);
+    }
 }
 
 fn initdb(
@@ -120,13 +119,7 @@ fn initdb(
         .arg("--pwfile")
         .arg(nursery.join("password"))
         .args(["--username", SUPERUSER, "--auth", "scram-sha-256"])
-        .args([
-            "--encoding",
-            "UTF8",
-            "--locale",
-            locale,
-            "--no-instructions",
-        ])
+        .args(["--encoding", "UTF8", "--locale", locale, "--no-instructions"])
         .arg(match durability {
             Durability::Kept => "--data-checksums",
             Durability::Throwaway => "--no-sync",
@@ -156,11 +149,7 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     if path.exists() {
         fs::remove_file(path)?;
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{text}")?;
     file.sync_all()
 }

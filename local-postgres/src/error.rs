@@ -17,35 +17,21 @@ pub enum Error {
     /// PostgreSQL is not installed and could not be fetched.
     NoPostgres { reason: String },
     /// The named folder is not the `bin` folder of PostgreSQL.
-    NotBinaries {
-        folder: PathBuf,
-        missing: &'static str,
-    },
+    NotBinaries { folder: PathBuf, missing: &'static str },
     /// The programs are there but do not run.
     BinariesFail { folder: PathBuf, reason: String },
     /// The programs are older than we support.
     TooOld { folder: PathBuf, version: String },
     /// The cluster was made by another major version than the programs.
-    OtherMajor {
-        folder: PathBuf,
-        cluster: u32,
-        reason: String,
-    },
+    OtherMajor { folder: PathBuf, cluster: u32, reason: String },
     /// The folder cannot be made, read or written.
     Folder { folder: PathBuf, reason: io::Error },
     /// The user that PostgreSQL runs as cannot pass through a parent of the folder.
-    Unreachable {
-        folder: PathBuf,
-        closed: PathBuf,
-        user: String,
-    },
+    Unreachable { folder: PathBuf, closed: PathBuf, user: String },
     /// We are root, which PostgreSQL refuses to be, and there is nobody to become.
     NobodyToBecome,
     /// Another process holds the folder.
-    InUse {
-        folder: PathBuf,
-        process: Option<u32>,
-    },
+    InUse { folder: PathBuf, process: Option<u32> },
     /// A server of an earlier run does not end.
     LeftOver { folder: PathBuf, process: u32 },
     /// A file that belongs to the cluster is missing or unreadable.

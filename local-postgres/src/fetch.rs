@@ -65,11 +65,7 @@ const PINS: &[Pin] = &[
 ];
 
 const fn pin(platform: &'static str, version: &'static str, sha256: &'static str) -> Pin {
-    Pin {
-        platform,
-        version,
-        sha256,
-    }
+    Pin { platform, version, sha256 }
 }
 
 /// Fetches PostgreSQL into a folder of `into`, unless it is there already.
@@ -188,21 +184,13 @@ async fn download(pin: &Pin) -> Result<Vec<u8>, String> {
     let answer = timeout(ANSWER_LIMIT, repository.get_version(&version)).await;
     let _: Version = answer
         .map_err(|_| {
-            format!(
-                "{} did not answer in {} seconds",
-                maven::URL,
-                ANSWER_LIMIT.as_secs()
-            )
+            format!("{} did not answer in {} seconds", maven::URL, ANSWER_LIMIT.as_secs())
         })?
         .map_err(failed)?;
     let archive = timeout(DOWNLOAD_LIMIT, repository.get_archive(&version)).await;
     let archive = archive
         .map_err(|_| {
-            format!(
-                "{} did not deliver it in {} seconds",
-                maven::URL,
-                DOWNLOAD_LIMIT.as_secs()
-            )
+            format!("{} did not deliver it in {} seconds", maven::URL, DOWNLOAD_LIMIT.as_secs())
         })?
         .map_err(failed)?;
 
@@ -276,10 +264,7 @@ mod tests {
         assert_eq!(choose("linux-amd64", None).unwrap().major(), Some(18));
         assert_eq!(choose("linux-amd64", Some(16)).unwrap().major(), Some(16));
         let refusal = choose("linux-amd64", Some(14)).unwrap_err();
-        assert_eq!(
-            refusal,
-            "there is no PostgreSQL 14 to fetch for linux-amd64"
-        );
+        assert_eq!(refusal, "there is no PostgreSQL 14 to fetch for linux-amd64");
         assert!(choose("amiga", None).is_err());
     }
 
@@ -288,9 +273,7 @@ mod tests {
         for (index, pin) in PINS.iter().enumerate() {
             assert_eq!(pin.sha256.len(), 64, "{pin:?}");
             assert!(pin.major().unwrap() >= OLDEST_MAJOR, "{pin:?}");
-            let before = PINS[..index]
-                .iter()
-                .filter(|other| other.platform == pin.platform);
+            let before = PINS[..index].iter().filter(|other| other.platform == pin.platform);
             assert!(
                 before.map(Pin::major).all(|other| other > pin.major()),
                 "{pin:?} is not in order"
@@ -315,9 +298,6 @@ mod tests {
         }
         open_to_all(&tree).unwrap();
         let mode = |name: &str| fs::metadata(tree.join(name)).unwrap().permissions().mode() & 0o777;
-        assert_eq!(
-            [mode("run"), mode("read"), mode("open")],
-            [0o755, 0o644, 0o644]
-        );
+        assert_eq!([mode("run"), mode("read"), mode("open")], [0o755, 0o644, 0o644]);
     }
 }

@@ -16,21 +16,18 @@ use crate::user::User;
 /// runs as another user, who has no business in root's home.
 pub fn default_data_folder() -> PathBuf {
     const OF_MACHINE: &str = "/var/lib/clientele";
-    const BELOW_HOME: &str = if cfg!(target_os = "macos") {
-        "Library/Application Support"
-    } else {
-        ".local/share"
-    };
+    const BELOW_HOME: &str =
+        if cfg!(target_os = "macos") { "Library/Application Support" } else { ".local/share" };
 
     if rustix::process::geteuid().is_root() {
         return OF_MACHINE.into();
     }
-    let chosen = env::var_os("XDG_DATA_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
+    let chosen = env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let of_user = chosen.or_else(|| env::home_dir().map(|home| home.join(BELOW_HOME)));
     of_user.map_or(OF_MACHINE.into(), |folder| folder.join("clientele"))
 }
+
+const NURSERY_PREFIX: &str = "cluster.new-";
 
 /// A data folder and the names of what is in it.
 #[derive(Clone, Debug)]
@@ -69,8 +66,16 @@ impl DataFolder {
     }
 
     /// Where a cluster is made before it gets its name.
-    pub fn nursery(&self) -> PathBuf {
-        self.0.join("cluster.new")
+    pub fn new_nursery(&self, number: u32) -> PathBuf {
+        self.0.join(format!("{NURSERY_PREFIX}{number:08x}"))
+    }
+
+    /// All folders in which that was begun and not finished.
+    pub fn nurseries(&self) -> impl Iterator<Item = PathBuf> {
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        entries
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(NURSERY_PREFIX))
+            .map(|entry| entry.path())
     }
 
     pub fn socket(&self) -> PathBuf {

@@ -37,10 +37,7 @@ pub(crate) fn clear(folder: &DataFolder, user: &User) -> Result<(), Error> {
         let Some(first) = workers.first() else { break };
         if Instant::now() > deadline {
             let process = first.pid.as_raw_nonzero().get().unsigned_abs();
-            return Err(Error::LeftOver {
-                folder: folder.path().to_owned(),
-                process,
-            });
+            return Err(Error::LeftOver { folder: folder.path().to_owned(), process });
         }
         for (worker, signal) in sentence(&workers) {
             tracing::debug!(?worker, ?signal, "ending a PostgreSQL that was left behind");
@@ -61,10 +58,7 @@ fn sentence(workers: &[Worker]) -> Vec<(Worker, Signal)> {
     if postmasters().next().is_some() {
         postmasters().map(|worker| (*worker, Signal::INT)).collect()
     } else {
-        workers
-            .iter()
-            .map(|worker| (*worker, Signal::KILL))
-            .collect()
+        workers.iter().map(|worker| (*worker, Signal::KILL)).collect()
     }
 }
 
@@ -98,11 +92,7 @@ pub(crate) fn workers(cluster: &Path, user: &User) -> Vec<Worker> {
         let works_here = is_postmaster || is_child(&command_line, &name);
         works_here.then_some(Worker { pid, is_postmaster })
     };
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| worker(entry.ok()?))
-        .collect()
+    fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| worker(entry.ok()?)).collect()
 }
 
 /// Whether a command line is the one with which we start the server of this cluster.
@@ -130,10 +120,7 @@ pub(crate) fn workers(cluster: &Path, _user: &User) -> Vec<Worker> {
         let pid = Pid::from_raw(lines.first()?.parse().ok()?)?;
         let socket = Path::new(lines.get(4)?).join(format!(".s.PGSQL.{}", lines.get(3)?));
         UnixStream::connect(socket).ok()?;
-        Some(Worker {
-            pid,
-            is_postmaster: true,
-        })
+        Some(Worker { pid, is_postmaster: true })
     };
     worker().into_iter().collect()
 }
@@ -144,10 +131,8 @@ mod tests {
 
     #[test]
     fn a_postmaster_ends_in_order_and_its_children_with_it() {
-        let worker = |pid, is_postmaster| Worker {
-            pid: Pid::from_raw(pid).unwrap(),
-            is_postmaster,
-        };
+        let worker =
+            |pid, is_postmaster| Worker { pid: Pid::from_raw(pid).unwrap(), is_postmaster };
         let (postmaster, child) = (worker(10, true), worker(11, false));
         assert_eq!(sentence(&[child, postmaster]), [(postmaster, Signal::INT)]);
         assert_eq!(sentence(&[child]), [(child, Signal::KILL)]);

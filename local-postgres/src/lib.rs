@@ -31,12 +31,6 @@
 //! postgres.log   what the server said, cut back when it grows
 //! ```
 
-#![expect(clippy::doc_markdown, reason = "PostgreSQL is a name, not code")]
-#![cfg_attr(
-    test,
-    expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")
-)]
-
 mod binaries;
 mod cluster;
 mod error;

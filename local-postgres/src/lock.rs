@@ -32,10 +32,7 @@ impl FolderLock {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let process = read_process(&mut file);
-                return Err(Error::InUse {
-                    folder: folder.path().to_owned(),
-                    process,
-                });
+                return Err(Error::InUse { folder: folder.path().to_owned(), process });
             }
             Err(TryLockError::Error(error)) => return Err(unusable()(error)),
         }

@@ -22,12 +22,8 @@ pub(crate) struct Log {
 
 impl Log {
     pub fn open(path: PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&path)?;
+        let file =
+            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;
         if file.metadata()?.len() > KEPT_BYTES {
             file.set_len(0)?;
         }
@@ -41,9 +37,7 @@ impl Log {
 
     /// Lets `command` write here. It inherits the open file, so it needs no right to the path.
     pub fn receive(&self, command: &mut Command) -> io::Result<()> {
-        command
-            .stdout(self.file.try_clone()?)
-            .stderr(self.file.try_clone()?);
+        command.stdout(self.file.try_clone()?).stderr(self.file.try_clone()?);
         Ok(())
     }
 
@@ -56,14 +50,10 @@ impl Log {
     pub fn last_words(&mut self) -> String {
         let from = self.begin.max(self.len().saturating_sub(TAIL_BYTES));
         let mut tail = Vec::new();
-        let read = self
-            .file
-            .seek(SeekFrom::Start(from))
-            .and_then(|_| self.file.read_to_end(&mut tail));
+        let read =
+            self.file.seek(SeekFrom::Start(from)).and_then(|_| self.file.read_to_end(&mut tail));
         let text = String::from_utf8_lossy(&tail);
-        read.ok()
-            .and_then(|_| last_complaint(&text))
-            .unwrap_or_else(|| "it said nothing".into())
+        read.ok().and_then(|_| last_complaint(&text)).unwrap_or_else(|| "it said nothing".into())
     }
 
     /// Forgets what earlier attempts of this start have written.
@@ -75,20 +65,11 @@ impl Log {
 /// The last fatal message in what PostgreSQL or its initdb wrote, or else the last line.
 pub(crate) fn last_complaint(text: &str) -> Option<String> {
     const SEVERITIES: [&str; 5] = ["PANIC:", "FATAL:", "ERROR:", "fatal:", "error:"];
-    let lines = || {
-        text.lines()
-            .rev()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-    };
+    let lines = || text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
     let fatal = lines().find_map(|line| {
-        SEVERITIES
-            .iter()
-            .find_map(|severity| Some(line.split_once(severity)?.1.trim()))
+        SEVERITIES.iter().find_map(|severity| Some(line.split_once(severity)?.1.trim()))
     });
-    fatal
-        .or_else(|| lines().next())
-        .map(|line| line.trim_end_matches('.').to_owned())
+    fatal.or_else(|| lines().next()).map(|line| line.trim_end_matches('.').to_owned())
 }
 
 #[cfg(test)]
@@ -103,10 +84,7 @@ mod tests {
             2026-01-01 10:00:00.001 UTC [1] FATAL:  could not map memory: No space\n\
             2026-01-01 10:00:00.002 UTC [1] HINT:  This means more.\n\
             2026-01-01 10:00:00.003 UTC [1] LOG:  database system is shut down\n";
-        assert_eq!(
-            last_complaint(log).unwrap(),
-            "could not map memory: No space"
-        );
+        assert_eq!(last_complaint(log).unwrap(), "could not map memory: No space");
         let initdb = "The files will be owned by x.\ninitdb: error: invalid locale name \"x\"\n";
         assert_eq!(last_complaint(initdb).unwrap(), "invalid locale name \"x\"");
         let loader = "postgres: error while loading shared libraries: libpq.so.5\n\n";

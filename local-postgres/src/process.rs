@@ -70,10 +70,7 @@ impl Process {
     /// Waits for the end, at most for `limit`.
     pub fn wait(&self, limit: Duration) -> Option<ExitStatus> {
         let status = self.end.lock();
-        let waited = self
-            .end
-            .reached
-            .wait_timeout_while(status, limit, |status| status.is_none());
+        let waited = self.end.reached.wait_timeout_while(status, limit, |status| status.is_none());
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
@@ -100,11 +97,7 @@ impl Process {
             if status.is_some() {
                 return true;
             }
-            let send = if signal == Signal::KILL {
-                kill_process_group
-            } else {
-                kill_process
-            };
+            let send = if signal == Signal::KILL { kill_process_group } else { kill_process };
             if let Err(error) = send(self.pid, signal) {
                 tracing::warn!(process = self.id(), ?signal, %error, "a signal was not delivered");
             }

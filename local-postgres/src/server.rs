@@ -64,11 +64,7 @@ impl Server {
     pub fn url(&self, database: &str) -> String {
         let host = percent_encode(&self.socket.path().to_string_lossy());
         let database = percent_encode(database);
-        format!(
-            "postgres://{}:{}@{host}:{PORT}/{database}",
-            self.user(),
-            self.password
-        )
+        format!("postgres://{}:{}@{host}:{PORT}/{database}", self.user(), self.password)
     }
 
     /// The folder that holds the server's socket.
@@ -131,12 +127,7 @@ impl Prepared {
         let folder = DataFolder::prepare(folder, &user)?;
         let lock = FolderLock::take(&folder)?;
         let major = cluster::major(&folder)?;
-        Ok(Self {
-            user,
-            folder,
-            lock,
-            major,
-        })
+        Ok(Self { user, folder, lock, major })
     }
 
     async fn choose_binaries(&self, settings: &Settings) -> Result<Binaries, Error> {
@@ -149,19 +140,13 @@ impl Prepared {
         };
         let reason = match chosen {
             Ok(binaries) if binaries.major == cluster => return Ok(binaries),
-            Ok(binaries) => format!(
-                "the one in {} is {}",
-                binaries.folder.display(),
-                binaries.version
-            ),
+            Ok(binaries) => {
+                format!("the one in {} is {}", binaries.folder.display(), binaries.version)
+            }
             Err(Error::NoPostgres { reason }) => reason,
             Err(error) => return Err(error),
         };
-        Err(Error::OtherMajor {
-            folder: self.folder.path().to_owned(),
-            cluster,
-            reason,
-        })
+        Err(Error::OtherMajor { folder: self.folder.path().to_owned(), cluster, reason })
     }
 
     fn start(self, binaries: Binaries, settings: &Settings) -> Result<Server, Error> {
@@ -198,8 +183,7 @@ impl Prepared {
         loop {
             let mut command = binaries.command("postgres", &self.user);
             command.arg("-D").arg(&cluster).args(&options);
-            log.receive(&mut command)
-                .map_err(Error::folder(self.folder.path()))?;
+            log.receive(&mut command).map_err(Error::folder(self.folder.path()))?;
             let outcome = Process::spawn(command)
                 .map_err(|error| Error::NotStarted {
                     log: log.path().to_owned(),
@@ -238,10 +222,7 @@ impl Prepared {
             }
             if since.elapsed() > SILENCE_LIMIT {
                 process.end(DROP_LIMIT);
-                return Err(Error::Silent {
-                    log: log.path().to_owned(),
-                    waited: SILENCE_LIMIT,
-                });
+                return Err(Error::Silent { log: log.path().to_owned(), waited: SILENCE_LIMIT });
             }
         }
     }

@@ -59,10 +59,7 @@ mod tests {
         assert_eq!("".parse::<Source>().unwrap(), Source::Search);
         assert_eq!("search".parse::<Source>().unwrap(), Source::Search);
         assert_eq!("fetch".parse::<Source>().unwrap(), Source::Fetch);
-        assert_eq!(
-            "/opt/pg/bin".parse::<Source>().unwrap(),
-            Source::Folder("/opt/pg/bin".into())
-        );
+        assert_eq!("/opt/pg/bin".parse::<Source>().unwrap(), Source::Folder("/opt/pg/bin".into()));
         let refusal = "pg/bin".parse::<Source>().unwrap_err().to_string();
         assert!(refusal.contains("“pg/bin”"), "{refusal}");
     }

@@ -40,10 +40,7 @@ impl SocketFolder {
         remove(&name, user).map_err(Error::folder(&name))?;
         if fits(&name) {
             user.make_own_folder(&name).map_err(Error::folder(&name))?;
-            return Ok(Self {
-                path: name.clone(),
-                name,
-            });
+            return Ok(Self { path: name.clone(), name });
         }
         let path = elsewhere(user).map_err(Error::folder(&name))?;
         user.make_own_folder(&path)
@@ -72,10 +69,8 @@ fn fits(folder: &Path) -> bool {
 
 /// A new name under the first temporary folder that is short enough and open to the user.
 fn elsewhere(user: &User) -> io::Result<PathBuf> {
-    let name = format!(
-        "{ELSEWHERE_PREFIX}{:016x}",
-        OsRng.try_next_u64().map_err(io::Error::other)?
-    );
+    let name =
+        format!("{ELSEWHERE_PREFIX}{:016x}", OsRng.try_next_u64().map_err(io::Error::other)?);
     let mut parents = [env::temp_dir(), "/tmp".into()].into_iter();
     parents
         .find(|parent| user.check_reach(parent).is_ok() && fits(&parent.join(&name)))
@@ -93,11 +88,10 @@ fn remove(name: &Path, user: &User) -> io::Result<()> {
         return fs::remove_dir_all(name);
     }
     let target = fs::read_link(name)?;
-    let is_ours = target
-        .file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with(ELSEWHERE_PREFIX))
-        && fs::symlink_metadata(&target)
-            .is_ok_and(|found| found.is_dir() && found.uid() == user.uid());
+    let is_ours =
+        target.file_name().is_some_and(|name| name.to_string_lossy().starts_with(ELSEWHERE_PREFIX))
+            && fs::symlink_metadata(&target)
+                .is_ok_and(|found| found.is_dir() && found.uid() == user.uid());
     if is_ours {
         fs::remove_dir_all(target)?;
     }

@@ -40,10 +40,7 @@ pub fn throwaway_folder(label: &str) -> Result<ThrowawayFolder, Error> {
     sweep(&parent);
 
     let unusable = || Error::folder(&parent);
-    let number = OsRng
-        .try_next_u32()
-        .map_err(io::Error::other)
-        .map_err(unusable())?;
+    let number = OsRng.try_next_u32().map_err(io::Error::other).map_err(unusable())?;
     let path = parent.join(format!("{PREFIX}{label}-{number:08x}"));
     user.make_passable_folder(&path).map_err(unusable())?;
     let held = hold(&path).map_err(unusable())?;
@@ -82,10 +79,7 @@ impl Drop for ThrowawayFolder {
 
 fn sweep(parent: &Path) {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-    for folder in entries
-        .map(|entry| entry.path())
-        .filter(|path| is_abandoned(path))
-    {
+    for folder in entries.map(|entry| entry.path()).filter(|path| is_abandoned(path)) {
         // Another process may sweep at the same time.
         let _ = fs::remove_dir_all(folder);
     }
@@ -94,9 +88,8 @@ fn sweep(parent: &Path) {
 /// Whether a folder is of our making and our user, and nobody lives in it any more: neither the
 /// process that made it nor a server that is still about to follow that process.
 fn is_abandoned(path: &Path) -> bool {
-    let named_ours = path
-        .file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
+    let named_ours =
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
     named_ours
         && fs::symlink_metadata(path).is_ok_and(|folder| {
             folder.is_dir() && folder.uid() == rustix::process::geteuid().as_raw()

@@ -172,11 +172,7 @@ mod tests {
 
     #[test]
     fn an_account_is_found_by_its_whole_name() {
-        let nobody = Account {
-            name: "nobody".into(),
-            uid: 65534,
-            gid: 65533,
-        };
+        let nobody = Account { name: "nobody".into(), uid: 65534, gid: 65533 };
         assert_eq!(Account::of_name("nobody", ACCOUNTS), Some(nobody));
         assert_eq!(Account::of_name("nob", ACCOUNTS), None);
     }

@@ -77,7 +77,8 @@ impl AuthService for Auth {
         let candidate = employees::sql::find_by_email(&self.db, &email_key(email)).await?;
         let stored = candidate.as_ref().and_then(|candidate| candidate.password_hash.clone());
         let matches = self.passwords.verify(&request.password, stored).await?;
-        let candidate = candidate.filter(|_| matches).ok_or_else(refused)?;
+        // Only now, so that everyone who is refused has cost the same.
+        let candidate = candidate.filter(|found| matches && found.is_active).ok_or_else(refused)?;
 
         let mut tx = self.db.begin_system(candidate.system("login")).await?;
         let employee = employees::sql::find_for_login(&mut tx, &candidate).await?;

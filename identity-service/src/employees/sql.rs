@@ -24,6 +24,7 @@ macro_rules! columns {
 pub struct Candidate {
     account_id: i64,
     pub id: i64,
+    pub is_active: bool,
     pub password_hash: Option<String>,
 }
 
@@ -37,7 +38,7 @@ impl Tenanted for Candidate {
 /// before the password is checked, whether there is somebody or not.
 pub async fn find_by_email(db: &Db, email_key: &str) -> Result<Option<Found<Candidate>>, Error> {
     let query = sqlx::query_as(sql!(
-        "SELECT account_id, id, password_hash FROM identity.employees
+        "SELECT account_id, id, is_active, password_hash FROM identity.employees
          WHERE email_key = $1 AND delete_time IS NULL"
     ));
     db.unscoped().find(query.bind(email_key)).await

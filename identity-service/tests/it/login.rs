@@ -31,6 +31,9 @@ async fn returns_the_one_token_also_to_many_at_once() {
     assert_eq!(tokens.len(), 1);
 }
 
+const STATEMENTS: &str =
+    "rpc_statements_total{service=\"identity-service\",method=\"identity.v1.AuthService/Login\"}";
+
 /// Security checklist 1: what is wrong shows neither in the answer nor in the work.
 #[tokio::test]
 async fn says_and_costs_the_same_whatever_is_wrong() {
@@ -69,11 +72,14 @@ async fn says_and_costs_the_same_whatever_is_wrong() {
     let mut seen = Vec::new();
     for (what, request) in wrong {
         let hashes = identity.figure("password_hashes_total").await;
+        let statements = identity.figure(STATEMENTS).await;
         let before = identity.database.digest().await;
         let refused = refusal(identity.auth().login(request).await);
         assert_eq!(refused.said(), (Code::Unauthenticated, "INVALID_CREDENTIALS"), "{what}");
         assert_eq!(refused.message, "Invalid credentials");
         assert_eq!(identity.figure("password_hashes_total").await - hashes, 1, "{what}: one hash");
+        let statements = identity.figure(STATEMENTS).await - statements;
+        assert_eq!(statements, 1, "{what}: one look-up");
         assert_eq!(identity.database.digest().await, before, "{what}: nothing written");
         seen.push((what, refused));
     }

@@ -9,10 +9,7 @@ use crate::support::{ask, fetched_binaries, sentence, throwaway};
 #[tokio::test]
 async fn what_is_fetched_runs() {
     let folder = throwaway_folder("fetched").unwrap();
-    let settings = Settings {
-        source: Source::Fetch,
-        ..throwaway(&folder)
-    };
+    let settings = Settings { source: Source::Fetch, ..throwaway(&folder) };
     match Server::start(settings).await {
         Ok(server) => {
             assert!(server.binaries().starts_with(fetched_binaries()));

@@ -14,10 +14,7 @@ use crate::support::{
 #[tokio::test]
 async fn a_second_start_finds_what_the_first_has_written() {
     let folder = throwaway_folder("kept").unwrap();
-    let settings = Settings {
-        durability: Durability::Kept,
-        ..throwaway(&folder)
-    };
+    let settings = Settings { durability: Durability::Kept, ..throwaway(&folder) };
 
     let server = start(settings.clone()).await;
     tell(&server, "CREATE TABLE note AS SELECT 'remember' AS text").await;
@@ -73,10 +70,7 @@ async fn durability_is_what_was_asked_for() {
     assert_eq!(ask(&server, FSYNC).await, "off off off");
     server.stop().await.unwrap();
 
-    let kept = Settings {
-        durability: Durability::Kept,
-        ..throwaway(&folder.join("kept"))
-    };
+    let kept = Settings { durability: Durability::Kept, ..throwaway(&folder.join("kept")) };
     let server = start(kept).await;
     assert_eq!(ask(&server, FSYNC).await, "on on on");
     assert_eq!(ask(&server, "SHOW data_checksums").await, "on");
@@ -94,23 +88,14 @@ async fn the_cluster_is_set_up_for_the_services() {
         ("SHOW max_connections", "20"),
         ("SHOW password_encryption", "scram-sha-256"),
         ("SELECT current_user::text", "clientele"),
-        (
-            "SELECT string_agg(DISTINCT auth_method, ' ') FROM pg_hba_file_rules",
-            "scram-sha-256",
-        ),
+        ("SELECT string_agg(DISTINCT auth_method, ' ') FROM pg_hba_file_rules", "scram-sha-256"),
     ] {
         assert_eq!(ask(&server, question).await, answer, "{question}");
     }
-    let locale = ask(
-        &server,
-        "SELECT datcollate FROM pg_database WHERE datname = current_database()",
-    )
-    .await;
+    let locale =
+        ask(&server, "SELECT datcollate FROM pg_database WHERE datname = current_database()").await;
     assert!(["C.UTF-8", "C"].contains(&locale.as_str()), "{locale}");
-    assert_eq!(
-        ask(&server, "SHOW server_version").await.split(' ').next(),
-        Some(server.version())
-    );
+    assert_eq!(ask(&server, "SHOW server_version").await.split(' ').next(), Some(server.version()));
     assert_eq!((server.user(), server.port()), ("clientele", 5432));
 }
 
@@ -121,21 +106,11 @@ async fn only_the_password_opens_the_door() {
     let file = fs::metadata(folder.join("password")).unwrap();
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
     assert_eq!(file.uid(), rustix::process::geteuid().as_raw());
-    assert_eq!(
-        fs::metadata(server.socket_folder())
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o777,
-        0o700
-    );
+    assert_eq!(fs::metadata(server.socket_folder()).unwrap().permissions().mode() & 0o777, 0o700);
 
     let wrong = server.url("postgres").replace(server.password(), "wrong");
     let refusal = PgConnection::connect(&wrong).await.unwrap_err().to_string();
-    assert!(
-        refusal.contains("password authentication failed"),
-        "{refusal}"
-    );
+    assert!(refusal.contains("password authentication failed"), "{refusal}");
 }
 
 #[tokio::test]
@@ -165,18 +140,11 @@ async fn the_server_has_a_group_of_its_own_and_no_rights_of_root() {
 
     let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap();
     let numbers = |field: &str| -> Vec<String> {
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(field))
-            .unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
         line.split_whitespace().map(str::to_owned).collect()
     };
     for field in ["Uid:", "Gid:", "Groups:"] {
-        assert!(
-            !numbers(field).contains(&"0".to_owned()),
-            "{field} {:?}",
-            numbers(field)
-        );
+        assert!(!numbers(field).contains(&"0".to_owned()), "{field} {:?}", numbers(field));
     }
     if rustix::process::geteuid().is_root() {
         assert!(numbers("Groups:").is_empty());
@@ -191,8 +159,5 @@ async fn a_log_that_has_grown_is_begun_anew() {
     let _server = start(throwaway(&folder)).await;
     let text = fs::read_to_string(&log).unwrap();
     assert!(text.len() < 1024 * 1024);
-    assert!(
-        text.contains("database system is ready to accept connections"),
-        "{text}"
-    );
+    assert!(text.contains("database system is ready to accept connections"), "{text}");
 }

@@ -1,6 +1,5 @@
 //! Does it hold with real servers? One module per promise, all in one test binary.
 
-#![expect(clippy::doc_markdown, reason = "PostgreSQL is a name, not code")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod fetching;

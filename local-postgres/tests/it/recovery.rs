@@ -29,11 +29,7 @@ async fn program() {
         return;
     };
     let server = start(kept(Path::new(&folder))).await;
-    tell(
-        &server,
-        "CREATE TABLE IF NOT EXISTS note AS SELECT 'remember' AS text",
-    )
-    .await;
+    tell(&server, "CREATE TABLE IF NOT EXISTS note AS SELECT 'remember' AS text").await;
     let _session = connect(&server).await;
     println!("\nthe program is up");
     tokio::time::sleep(Duration::from_secs(120)).await;
@@ -48,18 +44,12 @@ fn run_program(folder: &Path) -> Child {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
-    assert!(
-        lines.any(|line| line.unwrap() == "the program is up"),
-        "the program ended early"
-    );
+    assert!(lines.any(|line| line.unwrap() == "the program is up"), "the program ended early");
     program
 }
 
 fn kept(folder: &Path) -> Settings {
-    Settings {
-        durability: Durability::Kept,
-        ..throwaway(folder)
-    }
+    Settings { durability: Durability::Kept, ..throwaway(folder) }
 }
 
 #[tokio::test]
@@ -67,14 +57,8 @@ async fn the_server_goes_with_its_killed_program_and_the_next_one_starts() {
     let folder = throwaway_folder("program").unwrap();
     let mut program = run_program(&folder);
     let other = refusal(throwaway(&folder)).await;
-    assert!(
-        other.contains("is already in use by another running Clientele"),
-        "{other}"
-    );
-    assert!(
-        other.contains(&format!("(process {})", program.id())),
-        "{other}"
-    );
+    assert!(other.contains("is already in use by another running Clientele"), "{other}");
+    assert!(other.contains(&format!("(process {})", program.id())), "{other}");
 
     program.kill().unwrap();
     program.wait().unwrap();
@@ -157,10 +141,8 @@ impl Busy {
     async fn begin(mut session: PgConnection) -> Self {
         const ENDLESS: &str = "SELECT count(*)::text \
             FROM generate_series(1, 100000) a, generate_series(1, 1000000) b";
-        let process: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
-            .fetch_one(&mut session)
-            .await
-            .unwrap();
+        let process: i32 =
+            sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut session).await.unwrap();
         let answer =
             tokio::spawn(async move { sqlx::query_scalar(ENDLESS).fetch_one(&mut session).await });
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -233,25 +215,14 @@ async fn files_that_name_a_living_stranger_keep_nobody_out() {
 
     let stranger = stranger(&folder.join("cluster"));
     let number = process.as_raw_nonzero().to_string();
-    fs::write(
-        &pid_file,
-        text.replacen(&number, &stranger.0.id().to_string(), 1),
-    )
-    .unwrap();
+    fs::write(&pid_file, text.replacen(&number, &stranger.0.id().to_string(), 1)).unwrap();
     fs::create_dir_all(folder.join("socket")).unwrap();
     fs::write(folder.join("socket/.s.PGSQL.5432"), "").unwrap();
-    fs::write(
-        folder.join("socket/.s.PGSQL.5432.lock"),
-        format!("{}\n", stranger.0.id()),
-    )
-    .unwrap();
+    fs::write(folder.join("socket/.s.PGSQL.5432.lock"), format!("{}\n", stranger.0.id())).unwrap();
 
     start(throwaway(&folder)).await.stop().await.unwrap();
     let id = Pid::from_raw(i32::try_from(stranger.0.id()).unwrap()).unwrap();
-    assert!(
-        rustix::process::test_kill_process(id).is_ok(),
-        "the stranger was left alone"
-    );
+    assert!(rustix::process::test_kill_process(id).is_ok(), "the stranger was left alone");
 }
 
 /// A process of the server's user, so that PostgreSQL alone would take it for its predecessor.
@@ -277,10 +248,10 @@ impl Drop for EndOnDrop {
 #[tokio::test]
 async fn an_interrupted_first_start_is_begun_anew() {
     let folder = throwaway_folder("half").unwrap();
-    fs::create_dir_all(folder.join("cluster.new/cluster/base")).unwrap();
-    fs::write(folder.join("cluster.new/password"), "old").unwrap();
+    fs::create_dir_all(folder.join("cluster.new-0/cluster/base")).unwrap();
+    fs::write(folder.join("cluster.new-0/password"), "old").unwrap();
     fs::write(folder.join("password"), "old").unwrap();
     let server = start(throwaway(&folder)).await;
     assert_eq!(ask(&server, "SELECT 'answer'").await, "answer");
-    assert!(!folder.join("cluster.new").exists());
+    assert!(!folder.join("cluster.new-0").exists());
 }

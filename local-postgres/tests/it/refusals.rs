@@ -26,10 +26,7 @@ async fn a_folder_that_cannot_be_made() {
     let folder = throwaway_folder("unwritable").unwrap();
     fs::write(folder.join("file"), "").unwrap();
     let sentence = refusal(throwaway(&folder.join("file/data"))).await;
-    assert!(
-        sentence.contains("file/data cannot be used (not a directory"),
-        "{sentence}"
-    );
+    assert!(sentence.contains("file/data cannot be used (not a directory"), "{sentence}");
     let sentence = refusal(throwaway(&folder.join("file"))).await;
     assert!(sentence.contains("cannot be used"), "{sentence}");
     let sentence = refusal(throwaway(Path::new("/proc/data"))).await;
@@ -58,15 +55,8 @@ async fn a_folder_without_postgresql() {
     let folder = throwaway_folder("wrong-source").unwrap();
     for wrong in ["/nowhere/bin".into(), folder.to_path_buf()] {
         let source = Source::Folder(wrong);
-        let sentence = refusal(Settings {
-            source,
-            ..throwaway(&folder.join("data"))
-        })
-        .await;
-        assert!(
-            sentence.contains("holds no “postgres”: set CLIENTELE_POSTGRES"),
-            "{sentence}"
-        );
+        let sentence = refusal(Settings { source, ..throwaway(&folder.join("data")) }).await;
+        assert!(sentence.contains("holds no “postgres”: set CLIENTELE_POSTGRES"), "{sentence}");
     }
 }
 
@@ -94,11 +84,7 @@ async fn a_postgresql_that_is_too_old_or_does_not_run() {
             fs::set_permissions(bin.join(program), Permissions::from_mode(0o755)).unwrap();
         }
         let source = Source::Folder(bin);
-        let sentence = refusal(Settings {
-            source,
-            ..throwaway(&folder.join("data"))
-        })
-        .await;
+        let sentence = refusal(Settings { source, ..throwaway(&folder.join("data")) }).await;
         assert!(sentence.contains(expected), "{sentence}");
     }
 }
@@ -116,15 +102,9 @@ async fn a_cluster_of_another_major_version() {
         sentence.contains("was written by PostgreSQL 14 (there is no PostgreSQL 14 to fetch"),
         "{sentence}"
     );
-    let sentence = refusal(Settings {
-        source: Source::Folder(bin.clone()),
-        ..throwaway(&folder)
-    })
-    .await;
-    let expected = format!(
-        "was written by PostgreSQL 14 (the one in {} is",
-        bin.display()
-    );
+    let sentence =
+        refusal(Settings { source: Source::Folder(bin.clone()), ..throwaway(&folder) }).await;
+    let expected = format!("was written by PostgreSQL 14 (the one in {} is", bin.display());
     assert!(sentence.contains(&expected), "{sentence}");
 }
 
@@ -134,10 +114,7 @@ async fn a_data_folder_that_lost_its_password() {
     start(throwaway(&folder)).await.stop().await.unwrap();
     fs::remove_file(folder.join("password")).unwrap();
     let sentence = refusal(throwaway(&folder)).await;
-    assert!(
-        sentence.contains("password is missing or unreadable: restore it"),
-        "{sentence}"
-    );
+    assert!(sentence.contains("password is missing or unreadable: restore it"), "{sentence}");
 }
 
 #[tokio::test]
@@ -147,10 +124,7 @@ async fn a_cluster_with_a_broken_setting() {
     let conf = folder.join("cluster/postgresql.auto.conf");
     fs::write(conf, "work_mem = 'a lot'\n").unwrap();
     let sentence = refusal(throwaway(&folder)).await;
-    assert!(
-        sentence.contains("PostgreSQL did not start (configuration file"),
-        "{sentence}"
-    );
+    assert!(sentence.contains("PostgreSQL did not start (configuration file"), "{sentence}");
     assert!(!folder.join("cluster/postmaster.pid").exists());
 
     // It was not the folder's fault for ever.

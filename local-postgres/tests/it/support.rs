@@ -31,54 +31,36 @@ pub async fn start(settings: Settings) -> Server {
 
 /// The sentence with which a start is refused.
 pub async fn refusal(settings: Settings) -> String {
-    sentence(
-        &Server::start(settings)
-            .await
-            .expect_err("the start is refused"),
-    )
+    sentence(&Server::start(settings).await.expect_err("the start is refused"))
 }
 
 /// What the user reads, which is one sentence on one line.
 pub fn sentence(error: &Error) -> String {
     let text = error.to_string();
     assert!(text.ends_with('.'), "not a sentence: {text}");
-    assert!(
-        !text.contains('\n') && !text.contains(". "),
-        "more than a sentence: {text}"
-    );
+    assert!(!text.contains('\n') && !text.contains(". "), "more than a sentence: {text}");
     text
 }
 
 pub async fn connect(server: &Server) -> PgConnection {
-    PgConnection::connect(&server.url("postgres"))
-        .await
-        .expect("the server answers")
+    PgConnection::connect(&server.url("postgres")).await.expect("the server answers")
 }
 
 pub async fn ask(server: &Server, question: &'static str) -> String {
     let mut connection = connect(server).await;
-    let answer = sqlx::query_scalar(question)
-        .fetch_one(&mut connection)
-        .await;
+    let answer = sqlx::query_scalar(question).fetch_one(&mut connection).await;
     answer.expect("the question has an answer")
 }
 
 pub async fn tell(server: &Server, statement: &'static str) {
     let mut connection = connect(server).await;
-    sqlx::query(statement)
-        .execute(&mut connection)
-        .await
-        .expect("the statement succeeds");
+    sqlx::query(statement).execute(&mut connection).await.expect("the statement succeeds");
 }
 
 /// The process of the server in a data folder, as the server itself wrote it down.
 pub fn postmaster(folder: &Path) -> Pid {
     let file = fs::read_to_string(folder.join("cluster/postmaster.pid")).expect("a server runs");
-    let number = file
-        .lines()
-        .next()
-        .and_then(|line| line.parse().ok())
-        .expect("a number");
+    let number = file.lines().next().and_then(|line| line.parse().ok()).expect("a number");
     Pid::from_raw(number).expect("a process")
 }
 
@@ -90,11 +72,7 @@ pub fn kill(process: Pid) {
 pub fn assert_nothing_runs_in(folder: &Path) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while let Some(process) = processes_in(folder).first() {
-        assert!(
-            Instant::now() < deadline,
-            "process {process} still runs in {}",
-            folder.display()
-        );
+        assert!(Instant::now() < deadline, "process {process} still runs in {}", folder.display());
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -110,10 +88,7 @@ pub fn processes_in(folder: &Path) -> Vec<String> {
         is_server
             && (cwd.starts_with(folder) || String::from_utf8_lossy(&command_line).contains(folder))
     };
-    let processes = fs::read_dir("/proc")
-        .expect("Linux")
-        .flatten()
-        .map(|entry| entry.path());
+    let processes = fs::read_dir("/proc").expect("Linux").flatten().map(|entry| entry.path());
     processes
         .filter(|process| works_here(process))
         .map(|process| process.display().to_string())

@@ -98,7 +98,8 @@ pub async fn count(State(metrics): State<Metrics>, request: Request, next: Next)
         let outcome = rpc_outcome(&context, true, complete);
         let unknown = || Outcome { code: Code::Unknown, reason: String::new() };
         let outcome = outcome.unwrap_or_else(unknown);
-        metrics.end(context.method(), &outcome, context.started.elapsed());
+        let (statements, _) = context.database();
+        metrics.end(context.method(), &outcome, context.started.elapsed(), statements);
     });
     next.run(request).await.map(|body| ending.after(body))
 }

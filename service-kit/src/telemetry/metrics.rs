@@ -39,6 +39,7 @@ struct Figures {
     registry: Mutex<Registry>,
     rpcs: Family<RpcLabels, Counter>,
     durations: Family<MethodLabel, Histogram, fn() -> Histogram>,
+    statements: Family<MethodLabel, Counter>,
     in_flight: Gauge,
     shed: Counter,
     http: Family<HttpLabels, Counter>,
@@ -68,6 +69,7 @@ impl Metrics {
         let figures = Figures {
             rpcs: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
+            statements: Family::default(),
             in_flight: Gauge::default(),
             shed: Counter::default(),
             http: Family::default(),
@@ -83,6 +85,11 @@ impl Metrics {
             "rpc_duration_seconds",
             "Time from the first byte of an RPC to the last of its answer",
             figures.durations.clone(),
+        );
+        registry.register(
+            "rpc_statements",
+            "Statements that RPCs sent to the database",
+            figures.statements.clone(),
         );
         registry.register("rpc_in_flight", "RPCs being served now", figures.in_flight.clone());
         registry.register(
@@ -135,14 +142,22 @@ impl Metrics {
     }
 
     /// An RPC is over, in whatever way.
-    pub(crate) fn end(&self, method: Option<&Arc<Method>>, outcome: &Outcome, took: Duration) {
+    pub(crate) fn end(
+        &self,
+        method: Option<&Arc<Method>>,
+        outcome: &Outcome,
+        took: Duration,
+        statements: u32,
+    ) {
         self.0.in_flight.dec();
         let method = method.map_or_else(|| UNKNOWN.into(), |method| Arc::clone(&method.name));
         let code = code_text(outcome.code);
         let labels =
             RpcLabels { method: Arc::clone(&method), code, reason: outcome.reason.clone() };
         self.0.rpcs.get_or_create(&labels).inc();
-        self.0.durations.get_or_create(&MethodLabel { method }).observe(took.as_secs_f64());
+        let method = MethodLabel { method };
+        self.0.statements.get_or_create(&method).inc_by(statements.into());
+        self.0.durations.get_or_create(&method).observe(took.as_secs_f64());
     }
 
     /// A request that is not an RPC is over.
@@ -198,12 +213,13 @@ mod tests {
         metrics.begin();
         metrics.begin();
         let refused = Outcome { code: Code::NotFound, reason: "NOT_FOUND".to_owned() };
-        metrics.end(Some(&method()), &refused, Duration::from_millis(3));
+        metrics.end(Some(&method()), &refused, Duration::from_millis(3), 2);
         let text = metrics.render();
         for line in [
             "rpc_requests_total{service=\"crm-service\",method=\"crm.v1.ClientService/GetClient\",\
              code=\"NOT_FOUND\",reason=\"NOT_FOUND\"} 1",
             "rpc_in_flight{service=\"crm-service\"} 1",
+            "rpc_statements_total{service=\"crm-service\",method=\"crm.v1.ClientService/GetClient\"} 2",
             "rpc_duration_seconds_count{service=\"crm-service\",method=\"crm.v1.ClientService/GetClient\"} 1",
         ] {
             assert!(text.contains(line), "{line}\nis not in\n{text}");
@@ -215,7 +231,7 @@ mod tests {
         let metrics = Metrics::new("crm-service");
         metrics.begin();
         let refused = Outcome { code: Code::Unimplemented, reason: "METHOD_UNKNOWN".to_owned() };
-        metrics.end(None, &refused, Duration::ZERO);
+        metrics.end(None, &refused, Duration::ZERO, 0);
         assert!(metrics.render().contains("method=\"unknown\""));
     }
 
