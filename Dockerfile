@@ -6,7 +6,7 @@ ARG RUST_VERSION=1.95
 FROM rust:${RUST_VERSION}-slim-bookworm AS build
 WORKDIR /src
 COPY . .
-# Neither a protoc nor a database is asked for: see proto/build.rs and .cargo/config.toml.
+# Neither a protoc nor a database is asked for: see proto/build.rs.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked --package identity-service --package crm-service \

@@ -10,7 +10,7 @@ use proto::{
     },
 };
 use service_kit::{
-    auth::{Authenticator, Credential, SERVICE_HEADER},
+    auth::{Authenticator, Credential, SERVICE_HEADER, check_secret},
     caller::{Actor, Facts},
     config::StartError,
     error::Error,
@@ -41,9 +41,9 @@ impl AskIdentity {
         let secret = settings.service_secret.as_ref().ok_or_else(|| {
             StartError::new("CRM_SERVICE_SECRET is not set: give it one of the secrets in IDENTITY_SERVICE_SECRETS of identity-service.")
         })?;
-        let mut secret: MetadataValue<Ascii> = secret.expose().parse().map_err(|_| {
-            StartError::new("CRM_SERVICE_SECRET must consist of plain ASCII characters.")
-        })?;
+        check_secret("CRM_SERVICE_SECRET", secret.expose())?;
+        let secret = MetadataValue::<Ascii>::try_from(secret.expose());
+        let mut secret = secret.map_err(|error| StartError::new(error.to_string()))?;
         secret.set_sensitive(true);
         Ok(Self { client: TokenServiceClient::new(endpoint(settings)?.connect_lazy()), secret })
     }

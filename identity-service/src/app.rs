@@ -59,7 +59,10 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         gate: Gate {
             policy: Policy::new(POLICY),
             authenticator: Arc::new(OwnTables(db.clone())),
-            service_secrets: service_secrets(settings)?,
+            service_secrets: ServiceSecrets::from_setting(
+                "IDENTITY_SERVICE_SECRETS",
+                settings.service_secrets.as_ref(),
+            )?,
             reflection: server.reflection,
         },
         descriptor: proto::DESCRIPTOR,
@@ -77,20 +80,4 @@ pub fn database(settings: &Settings) -> Result<&DatabaseSettings, StartError> {
             "No database is named: set IDENTITY_DATABASE_URL, DATABASE_URL or the DB_ settings.",
         )
     })
-}
-
-fn service_secrets(settings: &Settings) -> Result<ServiceSecrets, StartError> {
-    let secrets = settings
-        .service_secrets
-        .as_ref()
-        .map(service_kit::config::Secret::expose)
-        .unwrap_or_default();
-    let secrets: Vec<_> =
-        secrets.split(',').map(str::trim).filter(|secret| !secret.is_empty()).collect();
-    if secrets.iter().any(|secret| secret.len() < 16) {
-        return Err(StartError::new(
-            "IDENTITY_SERVICE_SECRETS has a secret of fewer than 16 characters: make one by `openssl rand -hex 32`.",
-        ));
-    }
-    Ok(ServiceSecrets::new(secrets))
 }

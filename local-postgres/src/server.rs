@@ -1,5 +1,6 @@
 //! How does a server start, and how does it stop?
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::thread::sleep;
@@ -30,7 +31,6 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 const DROP_LIMIT: Duration = Duration::from_secs(5);
 
 /// A running PostgreSQL. It stops when this is dropped, and when the program ends.
-#[derive(Debug)]
 pub struct Server {
     process: Process,
     socket: SocketFolder,
@@ -109,6 +109,17 @@ impl Server {
         }
         // A server that was killed could not take its children along.
         leftovers::clear(&self.folder, &self.user)
+    }
+}
+
+/// Without the password, which has no business in a log.
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("folder", &self.folder.path())
+            .field("process", &self.process.id())
+            .field("version", &self.version())
+            .finish_non_exhaustive()
     }
 }
 

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     caller::{Caller, Facts},
-    config::Reflection,
+    config::{Reflection, Secret, StartError},
     error::Error,
     policy::{Access, Policy, Rule},
     serve::refuse,
@@ -147,7 +147,30 @@ impl std::fmt::Debug for Credential {
 #[derive(Default)]
 pub struct ServiceSecrets(Vec<[u8; 32]>);
 
+/// What nobody guesses.
+const MIN_SECRET_CHARACTERS: usize = 16;
+
+/// Refuses a secret that could be guessed, or that could not stand in a list or a header.
+pub fn check_secret(setting: &str, secret: &str) -> Result<(), StartError> {
+    let usable = secret.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+    if secret.len() >= MIN_SECRET_CHARACTERS && usable {
+        return Ok(());
+    }
+    Err(StartError::new(format!(
+        "{setting} has a secret that is shorter than {MIN_SECRET_CHARACTERS} characters or has blanks or \
+         commas in it: make one by `openssl rand -hex 32`."
+    )))
+}
+
 impl ServiceSecrets {
+    /// The secrets in a setting, with commas between them.
+    pub fn from_setting(name: &str, setting: Option<&Secret>) -> Result<Self, StartError> {
+        let secrets = setting.map(Secret::expose).unwrap_or_default().split(',').map(str::trim);
+        let secrets: Vec<_> = secrets.filter(|secret| !secret.is_empty()).collect();
+        secrets.iter().try_for_each(|secret| check_secret(name, secret))?;
+        Ok(Self::new(secrets))
+    }
+
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         Self(secrets.into_iter().map(digest).collect())
     }

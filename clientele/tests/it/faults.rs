@@ -12,7 +12,7 @@ use tonic::Code;
 
 use crate::support::{Caller, Program, folder, run};
 
-const SECRET: &str = "a secret among services";
+const SECRET: &str = "a-secret-among-services";
 
 /// The settings of both services; the ports are free ones that stay the same over a restart.
 struct Services {

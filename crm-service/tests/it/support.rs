@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, transport::Channel};
 
 const PASSWORD: &str = "correct horse battery";
-const SERVICE_SECRET: &str = "a secret among services";
+const SERVICE_SECRET: &str = "a-secret-among-services";
 
 /// Two services, each with a database of its own. They end with the test.
 pub struct Crm {

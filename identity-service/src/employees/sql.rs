@@ -37,11 +37,11 @@ impl Tenanted for Candidate {
 /// Whoever has this address, in whatever account: the one question that is asked of a log-in
 /// before the password is checked, whether there is somebody or not.
 pub async fn find_by_email(db: &Db, email_key: &str) -> Result<Option<Found<Candidate>>, Error> {
-    let query = sqlx::query_as(sql!(
+    let text = sql!(
         "SELECT account_id, id, is_active, password_hash FROM identity.employees
          WHERE email_key = $1 AND delete_time IS NULL"
-    ));
-    db.unscoped().find(query.bind(email_key)).await
+    );
+    db.unscoped().find(text, |query| query.bind(email_key)).await
 }
 
 /// Adds a person to the transaction's account.

@@ -32,7 +32,7 @@ impl Tenanted for Shown {
 
 /// Everything that a decision about a token needs, in one statement.
 pub async fn look_up(db: &Db, token: &Token) -> Result<Found<Shown>, Error> {
-    let query = sqlx::query_as(sql!(
+    let text = sql!(
         "SELECT t.account_id, t.user_id AS employee_id, e.role,
                 e.is_active AND e.delete_time IS NULL AS is_live,
                 a.default_currency, r.account_id AS revoked_in
@@ -41,8 +41,8 @@ pub async fn look_up(db: &Db, token: &Token) -> Result<Found<Shown>, Error> {
          LEFT JOIN identity.employees e ON e.account_id = t.account_id AND e.id = t.user_id
          LEFT JOIN identity.accounts a ON a.id = t.account_id
          LEFT JOIN identity.revoked_tokens r ON r.key = shown.key"
-    ));
-    let found = db.unscoped().find(query.bind(token.key())).await?;
+    );
+    let found = db.unscoped().find(text, |query| query.bind(token.key())).await?;
     found.ok_or_else(|| Error::internal("a look-up by outer joins gave no row"))
 }
 

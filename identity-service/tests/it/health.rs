@@ -6,7 +6,9 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::support::Identity;
+use proto::identity::v1 as pb;
+
+use crate::support::{Identity, PASSWORD, login, signed};
 
 const SERVICES: [&str; 4] =
     ["", "identity.v1.AuthService", "identity.v1.EmployeeService", "identity.v1.TokenService"];
@@ -60,4 +62,27 @@ async fn without_its_database_it_does_not_serve() {
         .execute("UPDATE pg_database SET datallowconn = true WHERE datname = current_database()")
         .await;
     becomes(&identity, ServingStatus::Serving).await;
+}
+
+#[tokio::test]
+async fn connections_that_the_database_ended_are_replaced_unnoticed() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    // Several of each pool, so that several are dead.
+    let logins = (0..8).map(|_| {
+        let mut auth = identity.auth();
+        tokio::spawn(async move { auth.login(login("ana@example.com", PASSWORD)).await.unwrap() })
+    });
+    for login in logins.collect::<Vec<_>>() {
+        login.await.unwrap();
+    }
+    identity
+        .database
+        .execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE usename = 'service' AND datname = current_database()",
+        )
+        .await;
+    identity.auth().get_me(signed(&ana, pb::GetMeRequest {})).await.unwrap();
+    identity.log_in("ana@example.com").await;
 }

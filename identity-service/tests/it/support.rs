@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, transport::Channel};
 
 pub const PASSWORD: &str = "correct horse battery";
-pub const SERVICE_SECRET: &str = "a secret among services";
+pub const SERVICE_SECRET: &str = "a-secret-among-services";
 
 /// One service with a database of its own. Ends when it is dropped.
 pub struct Identity {
@@ -47,7 +47,7 @@ impl Identity {
             },
             database: Some(database.settings.clone()),
             keys: Some(Secret::new(Keyring::generate())),
-            service_secrets: Some(Secret::new(format!("an older secret of ours,{SERVICE_SECRET}"))),
+            service_secrets: Some(Secret::new(format!("an-older-secret-of-ours,{SERVICE_SECRET}"))),
             hashing_threads: 2,
         };
         let bound = Bound::bind(&settings.server).await.unwrap();

@@ -70,7 +70,7 @@ async fn only_services_may_ask() {
     for request in [
         Request::new(ask()),
         signed(&ana, ask()),
-        with("x-service-authorization", "a wrong secret of some length"),
+        with("x-service-authorization", "a-wrong-secret-of-some-length"),
         with("x-service-authorization", ""),
         with("x-internal", "true"),
     ] {
@@ -78,7 +78,7 @@ async fn only_services_may_ask() {
         assert_eq!(refused.said(), (Code::Unauthenticated, "SERVICE_CREDENTIAL_INVALID"));
     }
     // Two secrets are good at once, while they are rotated.
-    for secret in [SERVICE_SECRET, "an older secret of ours"] {
+    for secret in [SERVICE_SECRET, "an-older-secret-of-ours"] {
         tokens.validate_token(with("x-service-authorization", secret)).await.unwrap();
     }
     let mut request = Request::new(pb::GetMeRequest {});

@@ -114,12 +114,20 @@ impl Db {
         let mut dead = 0;
         loop {
             match self.app.begin_with(AssertSqlSafe(begin.to_owned())).await {
-                Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) if dead < self.app.size() => {
-                    dead += 1;
-                }
+                Err(error) if was_ended(&error) && dead < self.app.size() => dead += 1,
                 transaction => return Ok(transaction?),
             }
         }
+    }
+}
+
+/// Whether a connection turned out to have been ended by the other side.
+pub(super) fn was_ended(error: &sqlx::Error) -> bool {
+    let by_operator = |code: &str| matches!(code, "57P01" | "57P02");
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Database(error) => error.code().as_deref().is_some_and(by_operator),
+        _ => false,
     }
 }
 
@@ -161,7 +169,7 @@ fn pool(size: u32, role: &str, schema: &str, also: &str) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        // Costs a round trip per request; `begin_alive` deals with dead connections instead.
+        // Costs a round trip per request; whoever meets a dead connection takes another instead.
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             let adopt = adopt.clone();

@@ -21,6 +21,8 @@ pub struct Schema {
 pub async fn migrate(settings: &DatabaseSettings, schema: &Schema) -> Result<(), StartError> {
     let mut connection = connect::wait_for_database(&connect::options(settings)?).await?;
     let roles = Roles::new(&settings.role_prefix, schema.name);
+    // What is not there yet is no news to anybody.
+    quiet(&mut connection).await?;
     let mut migrator = Migrator::with_migrations(schema.migrator.iter().cloned().collect());
     migrator.create_schema(schema.name);
     migrator.dangerous_set_table_name(format!("{}.migrations", schema.name));
@@ -30,6 +32,13 @@ pub async fn migrate(settings: &DatabaseSettings, schema: &Schema) -> Result<(),
     grant(&mut connection, schema, &roles).await.map_err(|error| {
         StartError::new(format!("The roles of the schema {} cannot be made: {error}.", schema.name))
     })
+}
+
+async fn quiet(connection: &mut PgConnection) -> Result<(), StartError> {
+    let quiet = sqlx::raw_sql("SET client_min_messages = warning").execute(connection).await;
+    quiet
+        .map(drop)
+        .map_err(|error| StartError::new(format!("The database does not answer: {error}.")))
 }
 
 async fn grant(

@@ -8,8 +8,10 @@ use sqlx::{
     query::QueryAs,
 };
 
-use super::counted::Counted;
+use super::{connect::was_ended, counted::Counted};
 use crate::error::Error;
+
+type Query<'q, T> = QueryAs<'q, Postgres, T, PgArguments>;
 
 /// Single reads across accounts, as a role that can read little and write nothing.
 #[derive(Debug, Clone, Copy)]
@@ -36,16 +38,31 @@ impl<'a> Unscoped<'a> {
         Self(pool)
     }
 
-    /// One autocommit statement: the row, or none.
-    pub async fn find<T>(
+    /// One autocommit statement: the row, or none. It changes nothing, so it is simply asked
+    /// again where it met a connection that the database had ended.
+    pub async fn find<'q, T>(
         &self,
-        query: QueryAs<'_, Postgres, T, PgArguments>,
+        text: &'static str,
+        bind: impl Fn(Query<'q, T>) -> Query<'q, T>,
     ) -> Result<Option<Found<T>>, Error>
     where
         T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
     {
+        let mut dead = 0;
+        loop {
+            match self.ask(bind(sqlx::query_as(text))).await {
+                Err(error) if was_ended(&error) && dead < self.0.size() => dead += 1,
+                row => return Ok(row?.map(Found)),
+            }
+        }
+    }
+
+    async fn ask<T>(&self, query: Query<'_, T>) -> Result<Option<T>, sqlx::Error>
+    where
+        T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
+    {
         let mut connection = self.0.acquire().await?;
-        Ok(query.fetch_optional(Counted(&mut connection)).await?.map(Found))
+        query.fetch_optional(Counted(&mut connection)).await
     }
 }
 
