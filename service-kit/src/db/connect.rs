@@ -114,11 +114,16 @@ impl Db {
         let mut dead = 0;
         loop {
             match self.app.begin_with(AssertSqlSafe(begin.to_owned())).await {
-                Err(error) if was_ended(&error) && dead < self.app.size() => dead += 1,
+                Err(error) if was_ended(&error) && dead < most(&self.app) => dead += 1,
                 transaction => return Ok(transaction?),
             }
         }
     }
+}
+
+/// How many of a pool's connections can be dead.
+pub(super) fn most(pool: &PgPool) -> u32 {
+    pool.options().get_max_connections()
 }
 
 /// Whether a connection turned out to have been ended by the other side.

@@ -8,7 +8,10 @@ use sqlx::{
     query::QueryAs,
 };
 
-use super::{connect::was_ended, counted::Counted};
+use super::{
+    connect::{most, was_ended},
+    counted::Counted,
+};
 use crate::error::Error;
 
 type Query<'q, T> = QueryAs<'q, Postgres, T, PgArguments>;
@@ -51,7 +54,7 @@ impl<'a> Unscoped<'a> {
         let mut dead = 0;
         loop {
             match self.ask(bind(sqlx::query_as(text))).await {
-                Err(error) if was_ended(&error) && dead < self.0.size() => dead += 1,
+                Err(error) if was_ended(&error) && dead < most(self.0) => dead += 1,
                 row => return Ok(row?.map(Found)),
             }
         }
