@@ -7,23 +7,11 @@ use prost::Message;
 use prost_types::{DescriptorProto, FileDescriptorSet};
 use tonic_prost_build::Config;
 
-const FILES: &[&str] = &[
-    "common/v1/access.proto",
-    "common/v1/errors.proto",
-    "identity/v1/account.proto",
-    "identity/v1/auth_service.proto",
-    "identity/v1/employee_service.proto",
-    "identity/v1/token_service.proto",
-    "crm/v1/client_service.proto",
-];
-
 fn main() -> Result<(), Box<dyn Error>> {
-    for file in FILES {
-        println!("cargo::rerun-if-changed={file}");
-    }
+    let files = proto_files()?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut compiler = protox::Compiler::new(["."])?;
-    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
+    compiler.include_imports(true).include_source_info(true).open_files(files)?;
 
     // Reflection serves these bytes; they keep options that the typed set loses.
     let encoded = compiler.encode_file_descriptor_set();
@@ -39,6 +27,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Every `.proto` file in `<package>/<version>/`.
+fn proto_files() -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let mut files = Vec::new();
+    for package in ["common", "identity", "crm"] {
+        // Cargo looks into a folder: a new file is noticed too.
+        println!("cargo::rerun-if-changed={package}");
+        for version in fs::read_dir(package)? {
+            for file in fs::read_dir(version?.path())? {
+                files.push(file?.path());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Which requests can be repeated and which ask for a page is said by their fields, once.
 fn shapes(descriptor: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
     let mut code = String::new();
@@ -49,7 +53,15 @@ fn shapes(descriptor: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
             if has_field(message, "request_id") {
                 writeln!(
                     code,
-                    "impl crate::Repeatable for {path} {{ fn request_id(&self) -> &str {{ &self.request_id }} }}"
+                    "impl crate::Repeatable for {path} {{
+                        fn request_id(&self) -> &str {{
+                            &self.request_id
+                        }}
+                        fn body(&self) -> Vec<u8> {{
+                            let body = Self {{ request_id: String::new(), ..self.clone() }};
+                            ::prost::Message::encode_to_vec(&body)
+                        }}
+                    }}"
                 )?;
             }
             if has_field(message, "page_token") {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use proto::crm::v1::client_service_server::{self, ClientServiceServer};
+use proto::crm::v1::client_service_server::ClientServiceServer;
 use service_kit::{
     auth::{Gate, ServiceSecrets},
     config::{DatabaseSettings, StartError},
@@ -21,8 +21,6 @@ use crate::{POLICY, SCHEMA, Settings, authenticator::AskIdentity, clients::rpc::
 
 /// As metrics and traces know it.
 pub const NAME: &str = "crm-service";
-
-const SERVICES: &[&str] = &[client_service_server::SERVICE_NAME];
 
 /// Puts the service together: connected, but not listening yet.
 pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, StartError> {
@@ -47,7 +45,6 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
             reflection: server.reflection,
         },
         descriptor: proto::DESCRIPTOR,
-        services: SERVICES,
         ready: Arc::new(db),
         metrics,
         spans,

@@ -66,7 +66,7 @@ impl Authenticator for AskIdentity {
     async fn authenticate(&self, credential: &Credential) -> Result<Facts, Error> {
         match self.ask(credential).await? {
             Outcome::Identity(identity) => facts(&identity),
-            Outcome::Refusal(refusal) => Err(Error::Unauthenticated(refusal.reason())),
+            Outcome::Refusal(refusal) => Err(Error::Unauthenticated(known(refusal.reason()))),
         }
     }
 }
@@ -76,6 +76,11 @@ impl Authenticator for AskIdentity {
 fn silent(status: &Status) -> Error {
     tracing::warn!(code = ?status.code(), message = status.message(), "identity-service gives no answer");
     Error::Unavailable { reason: Reason::IdentityUnavailable, retry: RETRY }
+}
+
+/// A reason that this version does not know is still a refusal.
+fn known(reason: Reason) -> Reason {
+    if reason == Reason::Unspecified { Reason::TokenInvalid } else { reason }
 }
 
 fn facts(identity: &pb::Identity) -> Result<Facts, Error> {

@@ -1,6 +1,9 @@
 //! The settings of crm-service.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use service_kit::config::{DatabaseSettings, Reader, Secret, ServerSettings};
 
@@ -46,11 +49,56 @@ impl Settings {
 impl IdentitySettings {
     fn read(reader: &mut Reader<'_>) -> Self {
         let url = reader.text("CRM_IDENTITY_URL");
+        if let Some(url) = url.as_deref().filter(|url| is_in_clear(url))
+            && !reader.flag("ALLOW_PLAINTEXT", false)
+        {
+            reader.problem(format!(
+                "CRM_IDENTITY_URL is {url}, where tokens would travel in clear: write https://, \
+                 or set ALLOW_PLAINTEXT=on if nobody listens in."
+            ));
+        }
         Self {
             is_named: url.is_some(),
             url: url.unwrap_or_else(|| "http://127.0.0.1:50051".into()),
             service_secret: reader.secret("CRM_SERVICE_SECRET"),
             ca_file: reader.text("CRM_IDENTITY_CA_FILE").map(PathBuf::from),
         }
+    }
+}
+
+/// Whether a URL leads to another machine without TLS.
+fn is_in_clear(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use service_kit::config::Source;
+
+    use super::*;
+
+    #[test]
+    fn tokens_travel_in_clear_on_this_machine_only() {
+        for near in
+            ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "https://far.example:1"]
+        {
+            assert!(!is_in_clear(near), "{near}");
+        }
+        for far in [
+            "http://far.example:1",
+            "http://10.0.0.1:1",
+            "http://localhost.example",
+            "http://[fe80::1]:1",
+        ] {
+            assert!(is_in_clear(far), "{far}");
+        }
+        let source = Source::from([("CRM_IDENTITY_URL", "http://far.example:1")]);
+        let mut reader = Reader::new(&source);
+        IdentitySettings::read(&mut reader);
+        assert!(reader.finish(&[]).unwrap_err().to_string().contains("CRM_IDENTITY_URL"));
     }
 }

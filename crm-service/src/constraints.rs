@@ -1,10 +1,7 @@
 //! What does it mean to run into a constraint of this schema?
 
 use proto::common::v1::ErrorReason::ClientEmailTaken;
-use service_kit::{
-    db::{self, Constraint},
-    error::Error,
-};
+use service_kit::db::Constraint;
 
 /// Every constraint and unique index of the schema; a test compares it with the catalogue.
 #[rustfmt::skip]
@@ -14,12 +11,7 @@ pub const CONSTRAINTS: &[Constraint] = &[
     Constraint::ours("client_search_words_client_fkey"),
     Constraint::ours("client_search_words_pkey"),
     Constraint::ours("clients_account_fkey"),
-    Constraint::taken("clients_email_unique", ClientEmailTaken),
+    Constraint::taken("clients_email_unique", ClientEmailTaken, "Another client of this account has this e-mail address."),
     Constraint::ours("clients_pkey"),
     Constraint::ours("clients_status_check"),
 ];
-
-/// The meaning of an error of a write.
-pub fn explain(error: sqlx::Error) -> Error {
-    db::explain(CONSTRAINTS, error)
-}

@@ -4,9 +4,8 @@
 use std::sync::Arc;
 
 use proto::identity::v1::{
-    auth_service_server::{self, AuthServiceServer},
-    employee_service_server::{self, EmployeeServiceServer},
-    token_service_server::{self, TokenServiceServer},
+    auth_service_server::AuthServiceServer, employee_service_server::EmployeeServiceServer,
+    token_service_server::TokenServiceServer,
 };
 use service_kit::{
     auth::{Gate, ServiceSecrets},
@@ -28,12 +27,6 @@ use crate::{
 
 /// As metrics and traces know it.
 pub const NAME: &str = "identity-service";
-
-const SERVICES: &[&str] = &[
-    auth_service_server::SERVICE_NAME,
-    employee_service_server::SERVICE_NAME,
-    token_service_server::SERVICE_NAME,
-];
 
 /// Puts the service together: connected, but not listening yet.
 pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, StartError> {
@@ -66,7 +59,6 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
             reflection: server.reflection,
         },
         descriptor: proto::DESCRIPTOR,
-        services: SERVICES,
         ready: Arc::new(db),
         metrics,
         spans,

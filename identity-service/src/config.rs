@@ -29,7 +29,16 @@ impl Settings {
             database: DatabaseSettings::read(reader, "IDENTITY"),
             keys: reader.secret("IDENTITY_KEYS"),
             service_secrets: reader.secret("IDENTITY_SERVICE_SECRETS"),
-            hashing_threads: reader.parsed("IDENTITY_HASHING_THREADS", 2),
+            hashing_threads: hashing_threads(reader),
         }
     }
+}
+
+fn hashing_threads(reader: &mut Reader<'_>) -> usize {
+    let threads = reader.parsed("IDENTITY_HASHING_THREADS", 2);
+    if threads == 0 {
+        reader
+            .problem("IDENTITY_HASHING_THREADS is 0: nobody could ever log in; write at least 1.");
+    }
+    threads
 }

@@ -1,10 +1,7 @@
 //! What does it mean to run into a constraint of this schema?
 
 use proto::common::v1::ErrorReason::EmailTaken;
-use service_kit::{
-    db::{self, Constraint},
-    error::Error,
-};
+use service_kit::db::Constraint;
 
 /// Every constraint and unique index of the schema; a test compares it with the catalogue.
 #[rustfmt::skip]
@@ -15,15 +12,10 @@ pub const CONSTRAINTS: &[Constraint] = &[
     Constraint::ours("employee_tokens_user_fkey"),
     Constraint::ours("employee_tokens_user_id_key"),
     Constraint::ours("employees_account_fkey"),
-    Constraint::taken("employees_email_unique", EmailTaken),
+    Constraint::taken("employees_email_unique", EmailTaken, "This e-mail address is taken."),
     Constraint::ours("employees_pkey"),
     Constraint::ours("employees_role_check"),
     Constraint::ours("public_answers_pkey"),
     Constraint::ours("revoked_tokens_account_fkey"),
     Constraint::ours("revoked_tokens_pkey"),
 ];
-
-/// The meaning of an error of a write.
-pub fn explain(error: sqlx::Error) -> Error {
-    db::explain(CONSTRAINTS, error)
-}

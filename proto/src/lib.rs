@@ -32,6 +32,9 @@ pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descript
 pub trait Repeatable: prost::Message + prost::Name {
     /// As the caller sent it; empty when they do not mean to repeat.
     fn request_id(&self) -> &str;
+    /// What must be equal in a repeat: the encoded request without its `request_id`, of which
+    /// there are several spellings.
+    fn body(&self) -> Vec<u8>;
 }
 
 /// A request for one page of a list.

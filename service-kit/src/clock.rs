@@ -18,8 +18,3 @@ pub fn timestamp(instant: DateTime<Utc>) -> Timestamp {
         nanos: i32::try_from(instant.timestamp_subsec_nanos()).unwrap_or(i32::MAX),
     }
 }
-
-/// An instant from the wire, if it is one.
-pub fn instant(timestamp: &Timestamp) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(timestamp.seconds, u32::try_from(timestamp.nanos).ok()?)
-}

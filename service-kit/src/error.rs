@@ -32,7 +32,7 @@ pub enum Error {
     /// No such row, for this caller. `field` is where the request named it.
     NotFound { resource: &'static str, field: &'static str },
     /// Something that must be unique is taken.
-    Taken(Reason),
+    Taken { reason: Reason, sentence: &'static str },
     /// The etag is not that of the row.
     Stale,
     /// Another transaction got in the way.
@@ -73,7 +73,7 @@ impl Error {
             Self::Invalid(_) => Reason::InvalidFields,
             Self::RequestIdReused => Reason::RequestIdReused,
             Self::NotFound { .. } => Reason::NotFound,
-            Self::Taken(reason)
+            Self::Taken { reason, .. }
             | Self::Unauthenticated(reason)
             | Self::Unavailable { reason, .. } => *reason,
             Self::Stale => Reason::EtagStale,
@@ -91,7 +91,7 @@ impl Error {
         match self {
             Self::Invalid(_) | Self::RequestIdReused => Code::InvalidArgument,
             Self::NotFound { .. } => Code::NotFound,
-            Self::Taken(_) => Code::AlreadyExists,
+            Self::Taken { .. } => Code::AlreadyExists,
             Self::Stale | Self::Conflict => Code::Aborted,
             Self::Unauthenticated(_) => Code::Unauthenticated,
             Self::Denied(_) | Self::RoleAboveOwn => Code::PermissionDenied,
@@ -111,11 +111,7 @@ impl Error {
             Self::Invalid(violations) => format!("Invalid fields: {violations}").into(),
             Self::RequestIdReused => "This request_id was used before, with another body.".into(),
             Self::NotFound { resource, field } => format!("No {resource} has this {field}.").into(),
-            Self::Taken(Reason::EmailTaken) => "This e-mail address is taken.".into(),
-            Self::Taken(Reason::ClientEmailTaken) => {
-                "Another client of this account has this e-mail address.".into()
-            }
-            Self::Taken(_) => "This exists already.".into(),
+            Self::Taken { sentence, .. } => (*sentence).into(),
             Self::Stale => "It was changed meanwhile: read it again.".into(),
             Self::Conflict => "Another call got in the way: try again.".into(),
             Self::Unauthenticated(reason) => unauthenticated_message(*reason).into(),

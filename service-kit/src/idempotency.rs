@@ -13,11 +13,12 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
+    Reply,
     db::TenantTx,
     error::Error,
     fields::{Flaw, request_id},
     keys::{Keyring, Purpose},
-    sql,
+    reply, sql,
 };
 
 /// Makes and finds stored answers.
@@ -45,7 +46,7 @@ impl Repeats {
         Ok(Repeat {
             keys: self.0.clone(),
             method: R::full_name(),
-            body: request.encode_to_vec(),
+            body: request.body(),
             request_id: request_id(request.request_id())?,
             public: None,
         })
@@ -59,7 +60,7 @@ impl Repeats {
 
 impl Repeat {
     /// The answer that was given before. Without one the call is claimed: go on, and
-    /// [`store`](Self::store) the answer in the same transaction.
+    /// [`finish`](Self::finish) it in the same transaction.
     pub async fn answer<A: Message + Name + Default>(
         &self,
         tx: &mut TenantTx,
@@ -83,20 +84,18 @@ impl Repeat {
         Ok(Some(A::decode(plain.as_slice()).map_err(Error::internal)?))
     }
 
-    /// Keeps the answer for repeats.
-    pub async fn store<A: Message + Name>(
-        &self,
-        tx: &mut TenantTx,
-        answer: &A,
-    ) -> Result<(), Error> {
-        let Some(request_id) = self.request_id else {
-            return Ok(());
-        };
-        let sealed = self.keys.seal(
-            Purpose::StoredAnswer,
-            &self.binding(request_id),
-            &answer.encode_to_vec(),
-        );
+    /// Ends the call well: keeps the answer for repeats, makes it all true together, and
+    /// answers.
+    pub async fn finish<A: Message + Name>(self, mut tx: TenantTx, answer: A) -> Reply<A> {
+        self.store(&mut tx, &answer).await?;
+        tx.commit().await?;
+        reply(answer)
+    }
+
+    async fn store<A: Message + Name>(&self, tx: &mut TenantTx, answer: &A) -> Result<(), Error> {
+        let Some(request_id) = self.request_id else { return Ok(()) };
+        let plain = answer.encode_to_vec();
+        let sealed = self.keys.seal(Purpose::StoredAnswer, &self.binding(request_id), &plain);
         match &self.public {
             None => keep(tx, &self.method, request_id, &sealed).await,
             Some(email) => keep_public(tx, &self.scope(email, request_id), &sealed).await,
@@ -127,7 +126,7 @@ async fn claim(
     fingerprint: &[u8],
 ) -> Result<Stored, Error> {
     let (account_id, actor, now) = (tx.account_id(), tx.actor().to_string(), tx.now());
-    let claimed = sqlx::query(sql!(
+    let query = sqlx::query(sql!(
         "INSERT INTO answers (account_id, actor, method, request_id, fingerprint, create_time)
          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING"
     ))
@@ -136,22 +135,20 @@ async fn claim(
     .bind(method)
     .bind(request_id)
     .bind(fingerprint)
-    .bind(now)
-    .execute(tx.connection())
-    .await?;
-    if claimed.rows_affected() == 1 {
+    .bind(now);
+    let claimed = tx.execute(query).await?;
+    if claimed == 1 {
         return Ok(None);
     }
-    let stored = sqlx::query_as(sql!(
+    let query = sqlx::query_as(sql!(
         "SELECT fingerprint, answer FROM answers
          WHERE account_id = $1 AND actor = $2 AND method = $3 AND request_id = $4"
     ))
     .bind(account_id)
     .bind(&actor)
     .bind(method)
-    .bind(request_id)
-    .fetch_one(tx.connection())
-    .await?;
+    .bind(request_id);
+    let stored = tx.one(query).await?;
     Ok(Some(stored))
 }
 
@@ -162,7 +159,7 @@ async fn keep(
     answer: &[u8],
 ) -> Result<(), Error> {
     let (account_id, actor) = (tx.account_id(), tx.actor().to_string());
-    sqlx::query(sql!(
+    let query = sqlx::query(sql!(
         "UPDATE answers SET answer = $5
          WHERE account_id = $1 AND actor = $2 AND method = $3 AND request_id = $4"
     ))
@@ -170,9 +167,8 @@ async fn keep(
     .bind(actor)
     .bind(method)
     .bind(request_id)
-    .bind(answer)
-    .execute(tx.connection())
-    .await?;
+    .bind(answer);
+    tx.execute(query).await?;
     Ok(())
 }
 
@@ -182,31 +178,27 @@ async fn claim_public(
     fingerprint: &[u8],
 ) -> Result<Stored, Error> {
     let now = tx.now();
-    let claimed = sqlx::query(sql!(
+    let query = sqlx::query(sql!(
         "INSERT INTO public_answers (scope, fingerprint, create_time)
          VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
     ))
     .bind(scope)
     .bind(fingerprint)
-    .bind(now)
-    .execute(tx.connection())
-    .await?;
-    if claimed.rows_affected() == 1 {
+    .bind(now);
+    let claimed = tx.execute(query).await?;
+    if claimed == 1 {
         return Ok(None);
     }
-    let stored =
+    let query =
         sqlx::query_as(sql!("SELECT fingerprint, answer FROM public_answers WHERE scope = $1"))
-            .bind(scope)
-            .fetch_one(tx.connection())
-            .await?;
-    Ok(Some(stored))
+            .bind(scope);
+    Ok(Some(tx.one(query).await?))
 }
 
 async fn keep_public(tx: &mut TenantTx, scope: &[u8], answer: &[u8]) -> Result<(), Error> {
-    sqlx::query(sql!("UPDATE public_answers SET answer = $2 WHERE scope = $1"))
+    let query = sqlx::query(sql!("UPDATE public_answers SET answer = $2 WHERE scope = $1"))
         .bind(scope)
-        .bind(answer)
-        .execute(tx.connection())
-        .await?;
+        .bind(answer);
+    tx.execute(query).await?;
     Ok(())
 }

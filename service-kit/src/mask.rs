@@ -74,12 +74,11 @@ impl<'a> Mask<'a> {
         let Some(mask) = mask.filter(|mask| !mask.paths.is_empty()) else {
             return Ok(Self(None));
         };
-        match mask.paths.iter().find(|path| !changeable.contains(&path.as_str())) {
-            Some(path) => {
-                Err(Flaw::bad(format!("names {path:?}; it may name {}", changeable.join(", "))))
-            }
-            None => Ok(Self(Some(&mask.paths))),
+        // What is wrong in it is not said again: a path may be as long as a message.
+        if mask.paths.iter().all(|path| changeable.contains(&path.as_str())) {
+            return Ok(Self(Some(&mask.paths)));
         }
+        Err(Flaw::bad(format!("must name nothing but {}", changeable.join(", "))))
     }
 
     /// Whether the update takes this field, given whether the message has it.

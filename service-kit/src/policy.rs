@@ -48,18 +48,36 @@ pub const COMMON: &[Rule] = &[
 
 /// The whole table of a service, by method.
 #[derive(Debug)]
-pub struct Policy(HashMap<&'static str, Rule>);
+pub struct Policy {
+    rules: HashMap<&'static str, Rule>,
+    services: Vec<&'static str>,
+}
 
 impl Policy {
     /// The rows of a service and those that both have.
     pub fn new(rules: &[Rule]) -> Self {
-        Self(rules.iter().chain(COMMON).map(|rule| (rule.method, *rule)).collect())
+        let services: BTreeSet<_> = rules.iter().map(service_of).collect();
+        Self {
+            rules: rules.iter().chain(COMMON).map(|rule| (rule.method, *rule)).collect(),
+            services: services.into_iter().collect(),
+        }
     }
 
     /// The row for a path.
     pub fn find(&self, path: &str) -> Option<Rule> {
-        self.0.get(path).copied()
+        self.rules.get(path).copied()
     }
+
+    /// The services whose methods these are, but for those that every server has:
+    /// `crm.v1.ClientService`.
+    pub fn services(&self) -> &[&'static str] {
+        &self.services
+    }
+}
+
+fn service_of(rule: &Rule) -> &'static str {
+    let (service, _) = rule.method.rsplit_once('/').unwrap_or((rule.method, ""));
+    service.trim_start_matches('/')
 }
 
 /// What differs between a policy table and the methods that a server has: nothing, or a list

@@ -25,7 +25,7 @@ pub struct Client {
 }
 
 /// What callers say about a client, in the form in which it is stored.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Details {
     pub(super) first_name: String,
     pub(super) last_name: String,

@@ -47,9 +47,7 @@ impl ClientService for Clients {
         }
         let client = sql::insert(&mut tx, &details).await?;
         let answer = pb::CreateClientResponse { client: Some(client.into()) };
-        repeat.store(&mut tx, &answer).await?;
-        tx.commit().await?;
-        reply(answer)
+        repeat.finish(tx, answer).await
     }
 
     async fn get_client(
@@ -110,11 +108,13 @@ impl ClientService for Clients {
         }
         let before = lock_live(&mut tx, id, "client.id").await?;
         etag::check(&client.etag, before.version)?;
-        let client = sql::update(&mut tx, &before, &change.apply(&before.details)).await?;
+        let details = change.apply(&before.details);
+        let client = match details == before.details {
+            true => before,
+            false => sql::update(&mut tx, &before, &details).await?,
+        };
         let answer = pb::UpdateClientResponse { client: Some(client.into()) };
-        repeat.store(&mut tx, &answer).await?;
-        tx.commit().await?;
-        reply(answer)
+        repeat.finish(tx, answer).await
     }
 
     async fn delete_client(
@@ -135,9 +135,7 @@ impl ClientService for Clients {
         etag::check(&request.etag, before.version)?;
         let client = sql::delete(&mut tx, id).await?;
         let answer = pb::DeleteClientResponse { client: Some(client.into()) };
-        repeat.store(&mut tx, &answer).await?;
-        tx.commit().await?;
-        reply(answer)
+        repeat.finish(tx, answer).await
     }
 
     async fn undelete_client(
@@ -161,9 +159,7 @@ impl ClientService for Clients {
             None => before,
         };
         let answer = pb::UndeleteClientResponse { client: Some(client.into()) };
-        repeat.store(&mut tx, &answer).await?;
-        tx.commit().await?;
-        reply(answer)
+        repeat.finish(tx, answer).await
     }
 }
 

@@ -8,7 +8,6 @@ use service_kit::{
 };
 
 use super::model::{Client, Details, Filter};
-use crate::constraints::explain;
 
 /// The columns of a [`Client`].
 macro_rules! columns {
@@ -21,7 +20,7 @@ macro_rules! columns {
 /// Adds a client to the account, which comes into being with its first one.
 pub async fn insert(tx: &mut TenantTx, details: &Details) -> Result<Client, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
-    let client: Client = sqlx::query_as(sql!(
+    let query = sqlx::query_as(sql!(
         "WITH met AS (INSERT INTO crm.accounts (id) VALUES ($1) ON CONFLICT DO NOTHING)
          INSERT INTO crm.clients
              (account_id, first_name, last_name, name_key, email, email_key, phone_number, status,
@@ -42,10 +41,8 @@ pub async fn insert(tx: &mut TenantTx, details: &Details) -> Result<Client, Erro
     .bind(&details.currency)
     .bind(&details.notes)
     .bind(&details.labels)
-    .bind(now)
-    .fetch_one(tx.connection())
-    .await
-    .map_err(explain)?;
+    .bind(now);
+    let client: Client = tx.one(query).await?;
     add_search_words(tx, client.id, details).await?;
     Ok(client)
 }
@@ -53,32 +50,28 @@ pub async fn insert(tx: &mut TenantTx, details: &Details) -> Result<Client, Erro
 /// A client that is not deleted.
 pub async fn find(tx: &mut TenantTx, id: i64) -> Result<Option<Client>, Error> {
     let account_id = tx.account_id();
-    let client = sqlx::query_as(sql!(
+    let query = sqlx::query_as(sql!(
         "SELECT ",
         columns!(),
         " FROM crm.clients
          WHERE account_id = $1 AND id = $2 AND delete_time IS NULL"
     ))
     .bind(account_id)
-    .bind(id)
-    .fetch_optional(tx.connection())
-    .await?;
-    Ok(client)
+    .bind(id);
+    tx.optional(query).await
 }
 
 /// A client, deleted or not, that nobody else changes until this transaction ends.
 pub async fn lock(tx: &mut TenantTx, id: i64) -> Result<Option<Client>, Error> {
     let account_id = tx.account_id();
-    let client = sqlx::query_as(sql!(
+    let query = sqlx::query_as(sql!(
         "SELECT ",
         columns!(),
         " FROM crm.clients WHERE account_id = $1 AND id = $2 FOR NO KEY UPDATE"
     ))
     .bind(account_id)
-    .bind(id)
-    .fetch_optional(tx.connection())
-    .await?;
-    Ok(client)
+    .bind(id);
+    tx.optional(query).await
 }
 
 /// Puts new details in place of those of a locked client.
@@ -88,7 +81,7 @@ pub async fn update(
     details: &Details,
 ) -> Result<Client, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
-    let client: Client = sqlx::query_as(sql!(
+    let query = sqlx::query_as(sql!(
         "UPDATE crm.clients
          SET first_name = $3, last_name = $4, name_key = $5, email = $6, email_key = $7,
              phone_number = $8, status = $9, country = $10, currency = $11, notes = $12,
@@ -110,10 +103,8 @@ pub async fn update(
     .bind(&details.currency)
     .bind(&details.notes)
     .bind(&details.labels)
-    .bind(now)
-    .fetch_one(tx.connection())
-    .await
-    .map_err(explain)?;
+    .bind(now);
+    let client: Client = tx.one(query).await?;
     if details.search_words() != before.details.search_words() {
         drop_search_words(tx, client.id).await?;
         add_search_words(tx, client.id, details).await?;
@@ -124,7 +115,7 @@ pub async fn update(
 /// Hides a locked client.
 pub async fn delete(tx: &mut TenantTx, id: i64) -> Result<Client, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
-    let client = sqlx::query_as(sql!(
+    let query = sqlx::query_as(sql!(
         "UPDATE crm.clients SET delete_time = $3, update_time = $3, version = version + 1
          WHERE account_id = $1 AND id = $2
          RETURNING ",
@@ -132,16 +123,14 @@ pub async fn delete(tx: &mut TenantTx, id: i64) -> Result<Client, Error> {
     ))
     .bind(account_id)
     .bind(id)
-    .bind(now)
-    .fetch_one(tx.connection())
-    .await?;
-    Ok(client)
+    .bind(now);
+    tx.one(query).await
 }
 
 /// Brings a locked client back, if its address is still free.
 pub async fn undelete(tx: &mut TenantTx, id: i64) -> Result<Client, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
-    sqlx::query_as(sql!(
+    let query = sqlx::query_as(sql!(
         "UPDATE crm.clients SET delete_time = NULL, update_time = $3, version = version + 1
          WHERE account_id = $1 AND id = $2
          RETURNING ",
@@ -149,10 +138,8 @@ pub async fn undelete(tx: &mut TenantTx, id: i64) -> Result<Client, Error> {
     ))
     .bind(account_id)
     .bind(id)
-    .bind(now)
-    .fetch_one(tx.connection())
-    .await
-    .map_err(explain)
+    .bind(now);
+    tx.one(query).await
 }
 
 /// The clients of a page, and one more if there is another page.
@@ -213,27 +200,25 @@ fn after_all_words_from(word: &str) -> String {
 async fn add_search_words(tx: &mut TenantTx, id: i64, details: &Details) -> Result<(), Error> {
     let account_id = tx.account_id();
     let words: Vec<_> = details.search_words().into_iter().collect();
-    sqlx::query(sql!(
+    let query = sqlx::query(sql!(
         "INSERT INTO crm.client_search_words (account_id, word, client_id)
          SELECT $1, word, $2 FROM unnest($3::text[]) AS word ON CONFLICT DO NOTHING"
     ))
     .bind(account_id)
     .bind(id)
-    .bind(words)
-    .execute(tx.connection())
-    .await?;
+    .bind(words);
+    tx.execute(query).await?;
     Ok(())
 }
 
 async fn drop_search_words(tx: &mut TenantTx, id: i64) -> Result<(), Error> {
     let account_id = tx.account_id();
-    sqlx::query(sql!(
+    let query = sqlx::query(sql!(
         "DELETE FROM crm.client_search_words WHERE account_id = $1 AND client_id = $2"
     ))
     .bind(account_id)
-    .bind(id)
-    .execute(tx.connection())
-    .await?;
+    .bind(id);
+    tx.execute(query).await?;
     Ok(())
 }
 

@@ -39,9 +39,7 @@ impl EmployeeService for Employees {
         }
         let employee = sql::insert(&mut tx, &employee, &login).await?;
         let answer = pb::CreateEmployeeResponse { employee: Some(employee.into()) };
-        repeat.store(&mut tx, &answer).await?;
-        tx.commit().await?;
-        reply(answer)
+        repeat.finish(tx, answer).await
     }
 }
 

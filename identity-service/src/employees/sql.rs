@@ -8,7 +8,6 @@ use service_kit::{
 };
 
 use super::model::{Employee, Login, NewEmployee};
-use crate::constraints::explain;
 
 /// The columns of an [`Employee`], where `e` is the employee and `a` the account.
 macro_rules! columns {
@@ -51,7 +50,7 @@ pub async fn insert(
     login: &Login,
 ) -> Result<Employee, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
-    sqlx::query_as(sql!(
+    let query = sqlx::query_as(sql!(
         "WITH e AS (
              INSERT INTO identity.employees
                  (account_id, email, email_key, name, first_name, last_name, role, job_role,
@@ -75,16 +74,14 @@ pub async fn insert(
     .bind(employee.is_active)
     .bind(&login.password_hash)
     .bind(login.password_change_advised)
-    .bind(now)
-    .fetch_one(tx.connection())
-    .await
-    .map_err(explain)
+    .bind(now);
+    tx.one(query).await
 }
 
 /// A person of the account.
 pub async fn find(tx: &mut TenantTx, id: i64) -> Result<Option<Employee>, Error> {
     let account_id = tx.account_id();
-    let employee = sqlx::query_as(sql!(
+    let query = sqlx::query_as(sql!(
         "SELECT ",
         columns!(),
         "
@@ -92,10 +89,8 @@ pub async fn find(tx: &mut TenantTx, id: i64) -> Result<Option<Employee>, Error>
          WHERE e.account_id = $1 AND e.id = $2 AND e.delete_time IS NULL"
     ))
     .bind(account_id)
-    .bind(id)
-    .fetch_optional(tx.connection())
-    .await?;
-    Ok(employee)
+    .bind(id);
+    tx.optional(query).await
 }
 
 /// The person who may log in now, with the very hash that was just verified; locked, so that
@@ -105,7 +100,7 @@ pub async fn find_for_login(
     candidate: &Candidate,
 ) -> Result<Option<Employee>, Error> {
     let account_id = tx.account_id();
-    let employee = sqlx::query_as(sql!(
+    let query = sqlx::query_as(sql!(
         "SELECT ",
         columns!(),
         "
@@ -116,8 +111,6 @@ pub async fn find_for_login(
     ))
     .bind(account_id)
     .bind(candidate.id)
-    .bind(&candidate.password_hash)
-    .fetch_optional(tx.connection())
-    .await?;
-    Ok(employee)
+    .bind(&candidate.password_hash);
+    tx.optional(query).await
 }

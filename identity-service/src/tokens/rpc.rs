@@ -10,14 +10,17 @@ use service_kit::{
     Reply, access,
     auth::Credential,
     caller::{Actor, Facts},
-    db::Db,
+    db::{Db, Found, Tenanted},
     error::{Error, unauthenticated_message},
     fields::Currency,
     reply,
 };
 use tonic::Request;
 
-use super::{model::Token, sql};
+use super::{
+    model::Token,
+    sql::{self, Shown},
+};
 
 /// Whom a credential stands for; `Unauthenticated` where it stands for nobody.
 pub async fn judge(db: &Db, credential: &Credential) -> Result<Facts, Error> {
@@ -25,24 +28,27 @@ pub async fn judge(db: &Db, credential: &Credential) -> Result<Facts, Error> {
     let Some(token) = Token::parse(credential.expose()) else {
         return refused(Reason::TokenInvalid);
     };
-    let shown = sql::look_up(db, &token).await?;
-    match (shown.account_id, shown.employee_id, shown.is_live) {
-        (Some(account_id), Some(employee_id), Some(true)) => {
-            let role = shown.role.as_deref().and_then(access::role_from_text).unwrap_or_default();
-            let currency = shown.default_currency.as_deref().unwrap_or_default();
-            Ok(Facts {
-                account_id,
-                actor: Actor::Employee(employee_id),
-                role,
-                permissions: access::held_by(role).to_vec(),
-                default_currency: Currency::parse(currency)
-                    .map_err(|flaw| Error::internal(format!("default_currency {flaw}")))?,
-            })
-        }
-        (Some(_), ..) => refused(Reason::EmployeeInactive),
-        (None, ..) if shown.revoked_in.is_some() => refused(Reason::TokenRevoked),
-        (None, ..) => refused(Reason::TokenInvalid),
+    let Some(shown) = sql::look_up(db, &token).await? else {
+        return refused(Reason::TokenInvalid);
+    };
+    match (shown.holder, shown.is_live) {
+        (Some(employee_id), Some(true)) => facts(&shown, employee_id),
+        (Some(_), _) => refused(Reason::EmployeeInactive),
+        (None, _) => refused(Reason::TokenRevoked),
     }
+}
+
+fn facts(shown: &Found<Shown>, employee_id: i64) -> Result<Facts, Error> {
+    let role = shown.role.as_deref().and_then(access::role_from_text).unwrap_or_default();
+    let currency = shown.default_currency.as_deref().unwrap_or_default();
+    Ok(Facts {
+        account_id: shown.account_id(),
+        actor: Actor::Employee(employee_id),
+        role,
+        permissions: access::held_by(role).to_vec(),
+        default_currency: Currency::parse(currency)
+            .map_err(|flaw| Error::internal(format!("default_currency {flaw}")))?,
+    })
 }
 
 pub struct Tokens {

@@ -7,7 +7,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{Schema, System, TenantTx, Unscoped};
+use super::{Schema, System, TenantTx, Unscoped, tx::counted};
 use crate::{
     caller::{Actor, Caller},
     config::{DatabaseSettings, StartError},
@@ -87,25 +87,24 @@ impl Db {
         Unscoped::new(&self.lookup)
     }
 
-    /// The scope of an account that does not exist yet: its id is drawn here.
-    pub async fn new_tenant(
-        &self,
-        draw: &'static str,
-        task: &'static str,
-    ) -> Result<System, Error> {
-        let id = sqlx::query_scalar(draw).fetch_one(&self.app).await?;
-        Ok(System::new(id, task))
-    }
-
-    /// Ends all connections.
-    pub async fn close(&self) {
-        futures::join!(self.app.close(), self.lookup.close());
+    /// The scope of a tenant that does not exist yet: its id is drawn here.
+    pub async fn new_tenant(&self, task: &'static str) -> Result<System, Error> {
+        let draw = self.schema.draw_tenant;
+        let draw = draw.ok_or_else(|| Error::internal("tenants do not begin in this schema"))?;
+        let mut dead = 0;
+        loop {
+            match counted(sqlx::query_scalar(draw).fetch_one(&self.app)).await {
+                Err(error) if was_ended(&error) && dead < most(&self.app) => dead += 1,
+                id => return Ok(System::new(id?, task)),
+            }
+        }
     }
 
     async fn begin_as(&self, account_id: i64, actor: Actor) -> Result<TenantTx, Error> {
         // One round trip; the account is a number, so there is nothing to escape.
         let begin = format!("BEGIN; SET LOCAL app.account_id = '{account_id}'");
-        Ok(TenantTx::new(self.begin_alive(&begin).await?, account_id, actor))
+        let tx = self.begin_alive(&begin).await?;
+        Ok(TenantTx::new(tx, account_id, actor, self.schema.constraints))
     }
 
     /// After a restart of the database every pooled connection is dead. Nothing was asked yet,
@@ -113,7 +112,7 @@ impl Db {
     async fn begin_alive(&self, begin: &str) -> Result<Transaction<'static, Postgres>, Error> {
         let mut dead = 0;
         loop {
-            match self.app.begin_with(AssertSqlSafe(begin.to_owned())).await {
+            match counted(self.app.begin_with(AssertSqlSafe(begin.to_owned()))).await {
                 Err(error) if was_ended(&error) && dead < most(&self.app) => dead += 1,
                 transaction => return Ok(transaction?),
             }

@@ -9,35 +9,29 @@ use crate::error::Error;
 #[derive(Debug, Clone, Copy)]
 pub struct Constraint {
     pub name: &'static str,
-    pub means: Meaning,
-}
-
-/// What running into a constraint means.
-#[derive(Debug, Clone, Copy)]
-pub enum Meaning {
-    /// Somebody else has it.
-    Taken(Reason),
-    /// Values are checked before they get here: our fault.
-    Ours,
+    /// What somebody else has then; nothing where values are checked before they get here, so
+    /// that it would be our fault.
+    taken: Option<(Reason, &'static str)>,
 }
 
 impl Constraint {
-    pub const fn taken(name: &'static str, reason: Reason) -> Self {
-        Self { name, means: Meaning::Taken(reason) }
+    /// Somebody else has it, as the sentence says.
+    pub const fn taken(name: &'static str, reason: Reason, sentence: &'static str) -> Self {
+        Self { name, taken: Some((reason, sentence)) }
     }
 
     pub const fn ours(name: &'static str) -> Self {
-        Self { name, means: Meaning::Ours }
+        Self { name, taken: None }
     }
 }
 
-/// The meaning of an error of a write, where constraints may have a say in it.
-pub fn explain(constraints: &[Constraint], error: sqlx::Error) -> Error {
+/// The meaning of an error, where constraints may have a say in it.
+pub(super) fn explain(constraints: &[Constraint], error: sqlx::Error) -> Error {
     let violated = error.as_database_error().and_then(|error| error.constraint());
     let known = violated.and_then(|name| constraints.iter().find(|known| known.name == name));
-    match known.map(|constraint| constraint.means) {
-        Some(Meaning::Taken(reason)) => Error::Taken(reason),
-        Some(Meaning::Ours) | None => error.into(),
+    match known.and_then(|constraint| constraint.taken) {
+        Some((reason, sentence)) => Error::Taken { reason, sentence },
+        None => error.into(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! How is a list put together from filters and a page?
 
-use sqlx::{Encode, FromRow, Postgres, QueryBuilder, Type, postgres::PgRow};
+use sqlx::{Encode, Postgres, QueryBuilder, Type};
 
-use super::TenantTx;
+use super::{Row, TenantTx};
 use crate::{
     error::Error,
     page::{Key, Page},
@@ -65,15 +65,13 @@ impl ListQuery {
         self.0.sql().as_str().to_owned()
     }
 
-    pub async fn fetch<T>(mut self, tx: &mut TenantTx) -> Result<Vec<T>, Error>
-    where
-        T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
-    {
-        Ok(self.0.build_query_as().fetch_all(tx.connection()).await?)
+    pub async fn fetch<T: Row>(mut self, tx: &mut TenantTx) -> Result<Vec<T>, Error> {
+        tx.all(self.0.build_query_as()).await
     }
 
     /// For `SELECT count(*)`.
     pub async fn count(mut self, tx: &mut TenantTx) -> Result<i64, Error> {
-        Ok(self.0.build_query_scalar().fetch_one(tx.connection()).await?)
+        let (count,) = tx.one(self.0.build_query_as()).await?;
+        Ok(count)
     }
 }

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, PgConnection, migrate::Migrator};
 
-use super::{Roles, connect};
+use super::{Constraint, Roles, connect};
 use crate::config::{DatabaseSettings, StartError};
 
 /// A service's schema.
@@ -13,6 +13,10 @@ pub struct Schema {
     pub migrator: Migrator,
     /// `roles.sql` beside the migrations: who may do what, said again after each of them.
     pub grants: &'static str,
+    /// What running into a constraint means.
+    pub constraints: &'static [Constraint],
+    /// Draws the id of a tenant, in the schema where tenants begin.
+    pub draw_tenant: Option<&'static str>,
     /// Reads the newest migration that was applied.
     pub applied: &'static str,
 }
@@ -49,25 +53,45 @@ async fn grant(
     for role in [&roles.app, &roles.lookup] {
         sqlx::raw_sql(AssertSqlSafe(make_role(role))).execute(&mut *connection).await?;
     }
-    let grants = schema.grants.replace("{app}", &roles.app).replace("{lookup}", &roles.lookup);
+    let quoted = |role: &str| format!("\"{role}\"");
+    let grants = schema
+        .grants
+        .replace("{app}", &quoted(&roles.app))
+        .replace("{lookup}", &quoted(&roles.lookup));
+    let revokes = revoke_all(schema.name, &quoted(&roles.app), &quoted(&roles.lookup));
     // A lock, because two at once would change the same rows of the catalogue; a transaction,
     // because a service that runs must not see half of it.
-    let script = format!("BEGIN; SELECT pg_advisory_xact_lock(7042001); {grants}; COMMIT");
+    let script =
+        format!("BEGIN; SELECT pg_advisory_xact_lock(7042001); {revokes}; {grants}; COMMIT");
     sqlx::raw_sql(AssertSqlSafe(script)).execute(connection).await?;
     Ok(())
 }
 
-/// Roles belong to the whole server, so another database's migration may be making the same one.
+/// So that the script says all that the roles may do: what is no longer in it is taken away.
+fn revoke_all(schema: &str, app: &str, lookup: &str) -> String {
+    format!(
+        "REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {app}, {lookup};
+         REVOKE ALL ON ALL SEQUENCES IN SCHEMA {schema} FROM {app}, {lookup}"
+    )
+}
+
+/// Roles belong to the whole server, so another database's migration may be making the same
+/// one. From PostgreSQL 16 on, whoever makes a role administers it and may still not take it
+/// on, until they grant it to themselves.
 fn make_role(role: &str) -> String {
     format!(
         "DO $$ BEGIN
-             IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = '{role}') THEN
-                 CREATE ROLE \"{role}\" NOLOGIN;
-             END IF;
-             IF NOT pg_has_role(current_user, '{role}', 'MEMBER') THEN
+             BEGIN
+                 IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = '{role}') THEN
+                     CREATE ROLE \"{role}\" NOLOGIN;
+                 END IF;
+             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+             END;
+             IF NOT pg_has_role(current_user, '{role}', CASE
+                 WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+             THEN
                  GRANT \"{role}\" TO CURRENT_USER;
              END IF;
-         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
          END $$"
     )
 }

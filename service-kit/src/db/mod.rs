@@ -12,7 +12,6 @@
 
 mod connect;
 mod constraints;
-mod counted;
 mod list;
 mod migrate;
 mod statement;
@@ -20,9 +19,9 @@ mod tx;
 mod unscoped;
 
 pub use connect::{Db, Roles};
-pub use constraints::{Constraint, Meaning, explain};
+pub use constraints::Constraint;
 pub use list::{Bind, ListQuery};
 pub use migrate::{Schema, migrate};
 pub use statement::{Family, Statement, families, statements};
-pub use tx::TenantTx;
+pub use tx::{Row, TenantTx};
 pub use unscoped::{Found, System, Tenanted, Unscoped};

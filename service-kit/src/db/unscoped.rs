@@ -2,15 +2,11 @@
 
 use std::ops::Deref;
 
-use sqlx::{
-    FromRow, PgPool, Postgres,
-    postgres::{PgArguments, PgRow},
-    query::QueryAs,
-};
+use sqlx::{PgPool, Postgres, postgres::PgArguments, query::QueryAs};
 
 use super::{
     connect::{most, was_ended},
-    counted::Counted,
+    tx::{Row, counted},
 };
 use crate::error::Error;
 
@@ -49,7 +45,7 @@ impl<'a> Unscoped<'a> {
         bind: impl Fn(Query<'q, T>) -> Query<'q, T>,
     ) -> Result<Option<Found<T>>, Error>
     where
-        T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
+        T: Row,
     {
         let mut dead = 0;
         loop {
@@ -62,10 +58,10 @@ impl<'a> Unscoped<'a> {
 
     async fn ask<T>(&self, query: Query<'_, T>) -> Result<Option<T>, sqlx::Error>
     where
-        T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
+        T: Row,
     {
         let mut connection = self.0.acquire().await?;
-        query.fetch_optional(Counted(&mut connection)).await
+        counted(query.fetch_optional(&mut *connection)).await
     }
 }
 

@@ -61,11 +61,17 @@ fn at_most(text: &str, max: usize) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// Text as it is compared in searches and orders: lower case, no accents.
+/// Text as it is compared in searches and orders: lower case, and without accents in the
+/// scripts that have some. Elsewhere marks are vowels and no ornament: they stay.
 pub fn fold(text: &str) -> String {
-    let lower = text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase);
     let mut folded = String::with_capacity(text.len());
-    for letter in lower {
+    let mut base = ' ';
+    for letter in text.nfkd().flat_map(char::to_lowercase) {
+        if !is_combining_mark(letter) {
+            base = letter;
+        } else if base < END_OF_ACCENTED_SCRIPTS {
+            continue;
+        }
         match plain(letter) {
             Some(plain) => folded.push_str(plain),
             None => folded.push(letter),
@@ -73,6 +79,9 @@ pub fn fold(text: &str) -> String {
     }
     folded
 }
+
+/// Latin, Greek and Cyrillic letters come before it.
+const END_OF_ACCENTED_SCRIPTS: char = '\u{0530}';
 
 /// Letters that Unicode does not take apart and people type without their strokes all the same.
 fn plain(letter: char) -> Option<&'static str> {
@@ -87,6 +96,7 @@ fn plain(letter: char) -> Option<&'static str> {
         'æ' => "ae",
         'œ' => "oe",
         'þ' => "th",
+        'ς' => "σ",
         _ => return None,
     })
 }
@@ -120,6 +130,10 @@ mod tests {
     fn folding_strips_case_and_accents() {
         assert_eq!(fold("Ångström ÉÈ ﬁ"), "angstrom ee fi");
         assert_eq!(fold("Łódź Søren Weiß Ægir Đoković"), "lodz soren weiss aegir dokovic");
-        assert_eq!(fold("Ωμέγα 北京"), "ωμεγα 北京");
+        assert_eq!(fold("ΓΙΩΡΓΟΣ"), fold("Γιώργος"));
+        assert_eq!(fold("北京"), "北京");
+        // The vowels of कि and だ are marks.
+        assert_ne!(fold("कि"), fold("क"));
+        assert_ne!(fold("だ"), fold("た"));
     }
 }

@@ -44,8 +44,6 @@ pub struct App {
     pub gate: Gate,
     /// The encoded `FileDescriptorSet` in which its services are described.
     pub descriptor: &'static [u8],
-    /// The full names of its gRPC services: `crm.v1.ClientService`.
-    pub services: &'static [&'static str],
     /// What it needs in order to work.
     pub ready: Arc<dyn Ready>,
     pub metrics: Metrics,
@@ -78,10 +76,11 @@ pub async fn serve(
     settings: &ServerSettings,
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
-    let (health, health_service) = Health::new(app.services, Arc::clone(&app.ready)).await;
+    let services = app.gate.policy.services().to_vec();
+    let (health, health_service) = Health::new(&services, Arc::clone(&app.ready)).await;
     let mut routes = app.routes.add_service(health_service);
     if app.gate.reflection != Reflection::Off {
-        routes = with_reflection(routes, app.descriptor, app.services)?;
+        routes = with_reflection(routes, app.descriptor, &services)?;
     }
     app.metrics.register_pool(app.ready);
 
@@ -89,7 +88,7 @@ pub async fn serve(
     let stopping = CancellationToken::new();
     let parts = stack::Parts {
         service: app.name,
-        methods: Methods::of(app.descriptor, app.services)?,
+        methods: Methods::of(app.descriptor, &services)?,
         gate: app.gate,
         metrics: app.metrics.clone(),
         spans: app.spans,

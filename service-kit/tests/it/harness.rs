@@ -104,7 +104,6 @@ impl Plan {
             routes: self.routes,
             gate: gate(self.settings.reflection),
             descriptor: descriptor(),
-            services: &[SERVICE],
             ready: Arc::clone(&ready) as Arc<dyn Ready>,
             metrics: Metrics::new("test-service"),
             spans: self.spans,
