@@ -68,7 +68,7 @@ impl Repeat {
         let Some(request_id) = self.request_id else {
             return Ok(None);
         };
-        let fingerprint = self.keys.sign(Purpose::Fingerprint, &[&self.body]);
+        let fingerprint = self.keys.sign(Purpose::FINGERPRINT, &[&self.body]);
         let stored = match &self.public {
             None => claim(tx, &self.method, request_id, &fingerprint).await?,
             Some(email) => claim_public(tx, &self.scope(email, request_id), &fingerprint).await?,
@@ -76,10 +76,10 @@ impl Repeat {
         let Some((fingerprint, answer)) = stored else {
             return Ok(None);
         };
-        if !self.keys.verify(Purpose::Fingerprint, &[&self.body], &fingerprint) {
+        if !self.keys.verify(Purpose::FINGERPRINT, &[&self.body], &fingerprint) {
             return Err(Error::RequestIdReused);
         }
-        let plain = self.keys.open(Purpose::StoredAnswer, &self.binding(request_id), &answer);
+        let plain = self.keys.open(Purpose::STORED_ANSWER, &self.binding(request_id), &answer);
         let plain = plain.ok_or_else(|| Error::internal("a stored answer does not open"))?;
         Ok(Some(A::decode(plain.as_slice()).map_err(Error::internal)?))
     }
@@ -95,7 +95,7 @@ impl Repeat {
     async fn store<A: Message + Name>(&self, tx: &mut TenantTx, answer: &A) -> Result<(), Error> {
         let Some(request_id) = self.request_id else { return Ok(()) };
         let plain = answer.encode_to_vec();
-        let sealed = self.keys.seal(Purpose::StoredAnswer, &self.binding(request_id), &plain);
+        let sealed = self.keys.seal(Purpose::STORED_ANSWER, &self.binding(request_id), &plain);
         match &self.public {
             None => keep(tx, &self.method, request_id, &sealed).await,
             Some(email) => keep_public(tx, &self.scope(email, request_id), &sealed).await,

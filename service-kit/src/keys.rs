@@ -21,25 +21,19 @@ use crate::config::{Secret, StartError};
 
 /// What a key is used for. No two uses share a key: each is derived under its own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// The employee token's copy, so that a login can return the existing one.
-    EmployeeToken,
-    /// Stored answers to repeatable calls.
-    StoredAnswer,
-    /// What a repeat's body is compared by.
-    Fingerprint,
-    /// Page tokens.
-    PageToken,
-}
+pub struct Purpose(&'static str);
 
 impl Purpose {
-    fn name(self) -> &'static [u8] {
-        match self {
-            Self::EmployeeToken => b"employee token",
-            Self::StoredAnswer => b"stored answer",
-            Self::Fingerprint => b"fingerprint",
-            Self::PageToken => b"page token",
-        }
+    /// Stored answers to repeatable calls.
+    pub(crate) const STORED_ANSWER: Self = Self("stored answer");
+    /// What a repeat's body is compared by.
+    pub(crate) const FINGERPRINT: Self = Self("fingerprint");
+    /// Page tokens.
+    pub(crate) const PAGE_TOKEN: Self = Self("page token");
+
+    /// A use of a service's own.
+    pub const fn new(name: &'static str) -> Self {
+        Self(name)
     }
 }
 
@@ -145,7 +139,7 @@ impl Key {
     }
 
     fn derived(&self, purpose: Purpose) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(hmac(self.root.as_slice(), &[purpose.name()]))
+        Zeroizing::new(hmac(self.root.as_slice(), &[purpose.0.as_bytes()]))
     }
 
     fn cipher(&self, purpose: Purpose) -> XChaCha20Poly1305 {
@@ -198,14 +192,14 @@ mod tests {
     #[test]
     fn what_is_sealed_opens_only_for_its_purpose_and_binding() {
         let ring = ring(&Keyring::generate());
-        let sealed = ring.seal(Purpose::EmployeeToken, b"7", b"secret");
+        let sealed = ring.seal(Purpose::new("a use"), b"7", b"secret");
         assert_eq!(
-            ring.open(Purpose::EmployeeToken, b"7", &sealed).as_deref(),
+            ring.open(Purpose::new("a use"), b"7", &sealed).as_deref(),
             Some(&b"secret".to_vec())
         );
-        assert!(ring.open(Purpose::EmployeeToken, b"8", &sealed).is_none());
-        assert!(ring.open(Purpose::StoredAnswer, b"7", &sealed).is_none());
-        assert!(ring.open(Purpose::EmployeeToken, b"7", &sealed[..20]).is_none());
+        assert!(ring.open(Purpose::new("a use"), b"8", &sealed).is_none());
+        assert!(ring.open(Purpose::STORED_ANSWER, b"7", &sealed).is_none());
+        assert!(ring.open(Purpose::new("a use"), b"7", &sealed[..20]).is_none());
         assert!(!sealed.windows(6).any(|window| window == b"secret"));
     }
 
@@ -216,15 +210,15 @@ mod tests {
         let before = ring(&old);
         let during = ring(&format!("{new},{old}"));
         let after = ring(&new);
-        let sealed = before.seal(Purpose::StoredAnswer, b"", b"x");
-        let tag = before.sign(Purpose::PageToken, &[b"x"]);
-        assert!(during.open(Purpose::StoredAnswer, b"", &sealed).is_some());
-        assert!(during.verify(Purpose::PageToken, &[b"x"], &tag));
-        assert!(after.open(Purpose::StoredAnswer, b"", &sealed).is_none());
-        assert!(!after.verify(Purpose::PageToken, &[b"x"], &tag));
+        let sealed = before.seal(Purpose::STORED_ANSWER, b"", b"x");
+        let tag = before.sign(Purpose::PAGE_TOKEN, &[b"x"]);
+        assert!(during.open(Purpose::STORED_ANSWER, b"", &sealed).is_some());
+        assert!(during.verify(Purpose::PAGE_TOKEN, &[b"x"], &tag));
+        assert!(after.open(Purpose::STORED_ANSWER, b"", &sealed).is_none());
+        assert!(!after.verify(Purpose::PAGE_TOKEN, &[b"x"], &tag));
         assert!(
             after
-                .open(Purpose::StoredAnswer, b"", &during.seal(Purpose::StoredAnswer, b"", b"x"))
+                .open(Purpose::STORED_ANSWER, b"", &during.seal(Purpose::STORED_ANSWER, b"", b"x"))
                 .is_some()
         );
     }
@@ -233,8 +227,8 @@ mod tests {
     fn parts_are_kept_apart() {
         let ring = ring(&Keyring::generate());
         assert_ne!(
-            ring.sign(Purpose::Fingerprint, &[b"ab", b"c"]),
-            ring.sign(Purpose::Fingerprint, &[b"a", b"bc"])
+            ring.sign(Purpose::FINGERPRINT, &[b"ab", b"c"]),
+            ring.sign(Purpose::FINGERPRINT, &[b"a", b"bc"])
         );
     }
 

@@ -21,19 +21,29 @@ const MAX_SKIP: i32 = 10_000;
 /// A keyring's tag: the key's number and 32 bytes.
 const TAG_BYTES: usize = 33;
 
-/// An order that a list can be asked for, and the column that it follows. Ties go by id.
-#[derive(Debug, Clone, Copy)]
-pub struct Order {
+/// An order that a list of `T` can be asked for, and the column that it follows. Ties go by id.
+#[derive(Debug)]
+pub struct Order<T> {
     pub name: &'static str,
     pub column: &'static str,
-    pub kind: Kind,
+    /// What a row has in that column.
+    pub key: KeyOf<T>,
 }
 
-/// What the column of an order holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Instant,
-    Text,
+/// How to read the column of an order.
+#[derive(Debug)]
+pub enum KeyOf<T> {
+    Instant(fn(&T) -> DateTime<Utc>),
+    Text(fn(&T) -> String),
+}
+
+impl<T> KeyOf<T> {
+    fn read(&self, row: &T) -> Key {
+        match self {
+            Self::Instant(read) => Key::Instant(read(row)),
+            Self::Text(read) => Key::Text(read(row)),
+        }
+    }
 }
 
 /// The value of a row in the column of its order.
@@ -44,9 +54,9 @@ pub enum Key {
 }
 
 /// The page asked for.
-#[derive(Debug, Clone)]
-pub struct Page {
-    pub order: Order,
+#[derive(Debug)]
+pub struct Page<T: 'static> {
+    pub order: &'static Order<T>,
     pub descending: bool,
     pub skip: i64,
     /// The last row of the page before.
@@ -63,15 +73,14 @@ struct Binding {
     query: Vec<u8>,
 }
 
-impl Page {
-    /// Reads the page fields of a list request. The first order is the default one, descending
-    /// if its name says so.
+impl<T> Page<T> {
+    /// Reads the page fields of a list request.
     pub fn parse<R: Paged>(
         fields: &mut Fields,
         request: &R,
         caller: &Caller,
         keys: &Keyring,
-        orders: &[Order],
+        orders: &'static [Order<T>],
         default_order: &str,
     ) -> Option<Self> {
         let ask = request.ask();
@@ -94,17 +103,17 @@ impl Page {
     }
 
     /// Pages of every order, at the beginning and further on: for those who check statements.
-    pub fn variants(orders: &[Order]) -> Vec<Self> {
+    pub fn variants(orders: &'static [Order<T>]) -> Vec<Self> {
         let mut pages = Vec::new();
         for order in orders {
             for descending in [false, true] {
-                let place = match order.kind {
-                    Kind::Instant => Key::Instant(DateTime::UNIX_EPOCH),
-                    Kind::Text => Key::Text(String::new()),
+                let place = match order.key {
+                    KeyOf::Instant(_) => Key::Instant(DateTime::UNIX_EPOCH),
+                    KeyOf::Text(_) => Key::Text(String::new()),
                 };
                 for after in [None, Some(place)] {
                     pages.push(Self {
-                        order: *order,
+                        order,
                         descending,
                         skip: i64::from(after.is_none()),
                         after: after.map(|key| (key, 1)),
@@ -124,18 +133,18 @@ impl Page {
     }
 
     /// The rows of this page, and the token of the next one or nothing.
-    pub fn cut<T>(
+    pub fn cut(
         &self,
         mut rows: Vec<T>,
         keys: &Keyring,
-        place: impl Fn(&T, &Order) -> (Key, i64),
+        id: impl Fn(&T) -> i64,
     ) -> (Vec<T>, String) {
         let size = usize::try_from(self.size).unwrap_or_default();
         if rows.len() <= size {
             return (rows, String::new());
         }
         rows.truncate(size);
-        let next = rows.last().map(|row| place(row, &self.order));
+        let next = rows.last().map(|row| (self.order.key.read(row), id(row)));
         let token = next.map(|(key, id)| self.binding.token(&Cursor::new(key, id), keys));
         (rows, token.unwrap_or_default())
     }
@@ -182,7 +191,7 @@ impl Binding {
 
     fn token(&self, cursor: &Cursor, keys: &Keyring) -> String {
         let cursor = cursor.encode_to_vec();
-        let tag = keys.sign(Purpose::PageToken, &[&self.account_id, &self.query, &cursor]);
+        let tag = keys.sign(Purpose::PAGE_TOKEN, &[&self.account_id, &self.query, &cursor]);
         URL_SAFE_NO_PAD.encode([tag, cursor].concat())
     }
 
@@ -195,7 +204,7 @@ impl Binding {
         bytes
             .split_at_checked(TAG_BYTES)
             .filter(|(tag, cursor)| {
-                keys.verify(Purpose::PageToken, &[&self.account_id, &self.query, cursor], tag)
+                keys.verify(Purpose::PAGE_TOKEN, &[&self.account_id, &self.query, cursor], tag)
             })
             .and_then(|(_, cursor)| Cursor::decode(cursor).ok()?.read())
             .map(Some)
@@ -220,7 +229,10 @@ fn parse_skip(skip: i32) -> Result<i64, Flaw> {
     Err(Flaw::bad("must be from 0 to 10,000; beyond that use page tokens"))
 }
 
-fn parse_order(order_by: &str, orders: &[Order]) -> Result<(Order, bool), Flaw> {
+fn parse_order<'o, T>(
+    order_by: &str,
+    orders: &'o [Order<T>],
+) -> Result<(&'o Order<T>, bool), Flaw> {
     let mut words = order_by.split_ascii_whitespace();
     let name = words.next().unwrap_or_default();
     let descending = match (words.next(), words.next()) {
@@ -229,7 +241,7 @@ fn parse_order(order_by: &str, orders: &[Order]) -> Result<(Order, bool), Flaw> 
         _ => None,
     };
     let order = orders.iter().find(|order| order.name == name);
-    order.copied().zip(descending).ok_or_else(|| {
+    order.zip(descending).ok_or_else(|| {
         let names: Vec<_> = orders.iter().map(|order| order.name).collect();
         Flaw::bad(format!("must be {}, alone or followed by \" desc\"", names.join(" or ")))
     })
@@ -241,9 +253,13 @@ mod tests {
 
     use super::*;
 
-    const ORDERS: &[Order] = &[
-        Order { name: "create_time", column: "create_time", kind: Kind::Instant },
-        Order { name: "last_name", column: "name_key", kind: Kind::Text },
+    const ORDERS: &[Order<()>] = &[
+        Order {
+            name: "create_time",
+            column: "create_time",
+            key: KeyOf::Instant(|()| DateTime::UNIX_EPOCH),
+        },
+        Order { name: "last_name", column: "name_key", key: KeyOf::Text(|()| String::new()) },
     ];
 
     fn keys() -> Keyring {

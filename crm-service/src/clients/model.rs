@@ -8,7 +8,7 @@ use service_kit::{
     clock, etag,
     fields::{Country, Currency, Email, Fields, Flaw, Labels, Notes, Text, email_key, fold},
     mask::Update,
-    page::{Key, Kind, Order},
+    page::{KeyOf, Order},
 };
 use sqlx::types::Json;
 
@@ -18,6 +18,8 @@ pub struct Client {
     pub id: i64,
     #[sqlx(flatten)]
     pub details: Details,
+    /// What it is sorted by when clients are sorted by name.
+    pub name_key: String,
     pub create_time: DateTime<Utc>,
     pub update_time: DateTime<Utc>,
     pub delete_time: Option<DateTime<Utc>>,
@@ -204,20 +206,19 @@ fn parse_words(search: &str) -> Result<Vec<String>, Flaw> {
 }
 
 /// The orders that a list can be asked for. Newest first unless the caller says otherwise.
-pub const ORDERS: &[Order] = &[
-    Order { name: "create_time", column: "create_time", kind: Kind::Instant },
-    Order { name: "last_name", column: "name_key", kind: Kind::Text },
+pub const ORDERS: &[Order<Client>] = &[
+    Order {
+        name: "create_time",
+        column: "create_time",
+        key: KeyOf::Instant(|client| client.create_time),
+    },
+    Order {
+        name: "last_name",
+        column: "name_key",
+        key: KeyOf::Text(|client| client.name_key.clone()),
+    },
 ];
 pub const DEFAULT_ORDER: &str = "create_time desc";
-
-/// Where a client stands in an order.
-pub fn place(client: &Client, order: &Order) -> (Key, i64) {
-    let key = match order.kind {
-        Kind::Text => Key::Text(client.details.name_key()),
-        Kind::Instant => Key::Instant(client.create_time),
-    };
-    (key, client.id)
-}
 
 impl From<Client> for pb::Client {
     fn from(client: Client) -> Self {

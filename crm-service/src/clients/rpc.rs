@@ -85,7 +85,7 @@ impl ClientService for Clients {
         let clients = sql::list(&mut tx, &filter, &page).await?;
         let total_size =
             if page.include_total { Some(sql::count(&mut tx, &filter).await?) } else { None };
-        let (clients, next_page_token) = page.cut(clients, &self.keys, model::place);
+        let (clients, next_page_token) = page.cut(clients, &self.keys, |client| client.id);
         let clients = clients.into_iter().map(Into::into).collect();
         reply(pb::ListClientsResponse { clients, next_page_token, total_size })
     }

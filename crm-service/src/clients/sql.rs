@@ -12,7 +12,7 @@ use super::model::{Client, Details, Filter};
 /// The columns of a [`Client`].
 macro_rules! columns {
     () => {
-        "id, first_name, last_name, email, phone_number, status, country, currency, notes, labels,
+        "id, first_name, last_name, name_key, email, phone_number, status, country, currency, notes, labels,
          create_time, update_time, delete_time, version"
     };
 }
@@ -143,7 +143,11 @@ pub async fn undelete(tx: &mut TenantTx, id: i64) -> Result<Client, Error> {
 }
 
 /// The clients of a page, and one more if there is another page.
-pub async fn list(tx: &mut TenantTx, filter: &Filter, page: &Page) -> Result<Vec<Client>, Error> {
+pub async fn list(
+    tx: &mut TenantTx,
+    filter: &Filter,
+    page: &Page<Client>,
+) -> Result<Vec<Client>, Error> {
     page_query(tx.account_id(), filter, page).fetch(tx).await
 }
 
@@ -152,7 +156,7 @@ pub async fn count(tx: &mut TenantTx, filter: &Filter) -> Result<i64, Error> {
     count_query(tx.account_id(), filter).count(tx).await
 }
 
-fn page_query(account_id: i64, filter: &Filter, page: &Page) -> ListQuery {
+fn page_query(account_id: i64, filter: &Filter, page: &Page<Client>) -> ListQuery {
     let select = concat!("SELECT ", columns!(), " FROM crm.clients WHERE account_id = ");
     let mut query = ListQuery::new(select, account_id);
     narrow(&mut query, account_id, filter);

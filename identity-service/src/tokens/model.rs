@@ -4,6 +4,9 @@ use service_kit::keys::{Keyring, Purpose, random};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+/// What the sealed copy is sealed for.
+const SEALED_COPY: Purpose = Purpose::new("employee token");
+
 /// A token in clear: on its way to its owner, or back from them.
 pub struct Token(Zeroizing<String>);
 
@@ -36,12 +39,12 @@ impl Token {
 
     /// The copy that only this service can open, and only as this employee's.
     pub fn seal(&self, keys: &Keyring, employee_id: i64) -> Vec<u8> {
-        keys.seal(Purpose::EmployeeToken, &employee_id.to_be_bytes(), self.0.as_bytes())
+        keys.seal(SEALED_COPY, &employee_id.to_be_bytes(), self.0.as_bytes())
     }
 
     /// The token in a sealed copy.
     pub fn unseal(keys: &Keyring, employee_id: i64, sealed: &[u8]) -> Option<Self> {
-        let plain = keys.open(Purpose::EmployeeToken, &employee_id.to_be_bytes(), sealed)?;
+        let plain = keys.open(SEALED_COPY, &employee_id.to_be_bytes(), sealed)?;
         Self::parse(std::str::from_utf8(&plain).ok()?)
     }
 }

@@ -64,6 +64,8 @@ pub struct ServerSettings {
     /// The largest message in either direction, after decompression.
     pub max_message_bytes: usize,
     pub max_header_bytes: u32,
+    /// Connections at once; more wait until one ends.
+    pub max_connections: usize,
     pub max_streams_per_connection: u32,
     /// How long calls may go on after the signal to stop.
     pub drain: Duration,
@@ -84,6 +86,7 @@ impl ServerSettings {
             max_in_flight: 1024,
             max_message_bytes: 4 << 20,
             max_header_bytes: 16 << 10,
+            max_connections: 16_384,
             max_streams_per_connection: 256,
             drain: Duration::from_secs(10),
         }
@@ -108,6 +111,7 @@ impl ServerSettings {
             max_in_flight: count(reader, "MAX_IN_FLIGHT", default.max_in_flight),
             max_message_bytes: message_bytes(reader, default.max_message_bytes),
             max_header_bytes: reader.bytes("MAX_HEADER_BYTES", default.max_header_bytes),
+            max_connections: count(reader, "MAX_CONNECTIONS", default.max_connections),
             max_streams_per_connection: default.max_streams_per_connection,
             drain: reader.duration("DRAIN_TIMEOUT", default.drain),
         };

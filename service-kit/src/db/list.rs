@@ -37,7 +37,7 @@ impl ListQuery {
     }
 
     /// The rows of one page, and one more that tells whether there is another.
-    pub fn page(&mut self, page: &Page) -> &mut Self {
+    pub fn page<T>(&mut self, page: &Page<T>) -> &mut Self {
         let direction = if page.descending { " DESC" } else { "" };
         if let Some((key, id)) = &page.after {
             self.text(" AND (").text(page.order.column);

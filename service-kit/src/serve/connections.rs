@@ -4,7 +4,7 @@
 //! that nobody reads ([`super::unread`]), and an end to draining: tonic waits for the last
 //! connection however long that takes.
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use hyper::{body::Incoming, rt::Executor};
@@ -16,6 +16,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -58,8 +59,14 @@ pub async fn serve(
         stopping: stopping.clone(),
         cut: CancellationToken::new(),
     };
-    while let Some(stream) = stopping.run_until_cancelled(accept(&listener)).await {
-        tasks.spawn(door.clone().welcome(stream));
+    let places = Arc::new(Semaphore::new(settings.max_connections));
+    while let Some((stream, place)) = stopping.run_until_cancelled(accept(&listener, &places)).await
+    {
+        let welcome = door.clone().welcome(stream);
+        tasks.spawn(async move {
+            welcome.await;
+            drop(place);
+        });
     }
     // Closed at once, so that nobody waits for a server that is going.
     drop(listener);
@@ -72,10 +79,17 @@ pub async fn serve(
     }
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+/// The next connection, once there is a place for it; until then it waits in the system's queue.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, OwnedSemaphorePermit) {
     loop {
+        let Ok(place) = Arc::clone(places).acquire_owned().await else {
+            return std::future::pending().await;
+        };
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, _)) => return (stream, place),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
                 sleep(ACCEPT_PAUSE).await;

@@ -3,8 +3,8 @@
 //! A unary call has the caller's `grpc-timeout` or the server's own limit, whichever is less,
 //! for its handler and for its answer to be read. A `grpc-timeout` that is malformed counts as
 //! absent: the server's limit holds anyway. A stream has to open within that time; then it
-//! lasts until either side ends it, and ends well when the server stops, so that whoever
-//! watches comes back to another server.
+//! lasts until either side ends it, an hour at most, and ends well when the server stops, so
+//! that whoever watches comes back to another server.
 
 use std::{
     future::Future,
@@ -23,7 +23,7 @@ use axum::{
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
@@ -36,6 +36,9 @@ use crate::{
 /// What an answer is cut into, so that a reader who takes none of it is noticed: the HTTP/2
 /// layer takes a frame of any size off our hands at once and would keep it for ever.
 const PIECE_BYTES: usize = 64 << 10;
+
+/// Then a stream ends well, and whoever still watches opens a new one and is looked at again.
+const MAX_STREAM_AGE: Duration = Duration::from_secs(3600);
 
 /// What the layer goes by.
 pub struct Limits {
@@ -182,7 +185,11 @@ struct Stream {
 
 impl Stream {
     fn new(body: Body, stopping: CancellationToken) -> Self {
-        Self { body, stopped: Box::pin(stopping.cancelled_owned()), over: false }
+        let stopped = async move {
+            // Whichever comes first.
+            _ = timeout(MAX_STREAM_AGE, stopping.cancelled_owned()).await;
+        };
+        Self { body, stopped: Box::pin(stopped), over: false }
     }
 }
 
