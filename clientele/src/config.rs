@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use local_postgres::Source as Postgres;
-use service_kit::config::{Reader, Source, StartError, TelemetrySettings};
+use service_kit::config::{PoolSettings, Reader, Source, StartError, TelemetrySettings};
 
 /// All of them.
 pub struct Settings {
@@ -11,6 +11,8 @@ pub struct Settings {
     pub folder: PathBuf,
     /// `CLIENTELE_POSTGRES`: where the private PostgreSQL comes from.
     pub postgres: Postgres,
+    /// How the private PostgreSQL is used.
+    pub pool: PoolSettings,
     pub identity: identity_service::Settings,
     pub crm: crm_service::Settings,
     pub identity_telemetry: TelemetrySettings,
@@ -22,25 +24,46 @@ const LOCAL_ORIGINS: [&str; 4] =
     ["http://localhost:*", "http://127.0.0.1:*", "https://localhost:*", "https://127.0.0.1:*"];
 
 impl Settings {
-    pub fn read() -> Result<Self, StartError> {
+    /// The settings, and the text that shows them.
+    pub fn read() -> Result<(Self, String), StartError> {
         let source = Source::environment();
         let mut reader = Reader::new(&source);
         let folder = reader.text("CLIENTELE_DATA_DIR").map(PathBuf::from);
         let mut settings = Self {
             folder: folder.unwrap_or_else(local_postgres::default_data_folder),
             postgres: postgres(&mut reader),
+            pool: PoolSettings::read(&mut reader),
             identity: identity_service::Settings::read(&mut reader),
             crm: crm_service::Settings::read(&mut reader),
             identity_telemetry: TelemetrySettings::read(&mut reader, identity_service::NAME),
             crm_telemetry: TelemetrySettings::read(&mut reader, crm_service::NAME),
         };
+        settings.contradictions(&mut reader);
+        let described = reader.describe();
         reader.finish(&["CLIENTELE_", "IDENTITY_", "CRM_"])?;
         for server in [&mut settings.identity.server, &mut settings.crm.server] {
             if server.cors_origins.is_empty() {
                 server.cors_origins = LOCAL_ORIGINS.map(str::to_owned).to_vec();
             }
         }
-        Ok(settings)
+        Ok((settings, described))
+    }
+
+    /// What each service takes by itself and both together cannot work with.
+    fn contradictions(&self, reader: &mut Reader<'_>) {
+        let crm = &self.crm.identity;
+        if self.identity.service_secrets.is_some() != crm.service_secret.is_some() {
+            reader.problem(
+                "IDENTITY_SERVICE_SECRETS and CRM_SERVICE_SECRET belong together: set both or neither.",
+            );
+        }
+        if self.identity.server.tls.is_some() && !crm.is_named {
+            reader.problem(
+                "With TLS_CERT_FILE, CRM_IDENTITY_URL must say by which name identity-service is \
+                 certified: write it as https://localhost:50051, and set CRM_IDENTITY_CA_FILE if \
+                 the certificate is of your own making.",
+            );
+        }
     }
 }
 

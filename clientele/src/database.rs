@@ -3,9 +3,11 @@
 //! A private PostgreSQL, one database, two schemas. Its owner migrates; the services log in as
 //! a mere member of the narrow roles, as they should in production.
 
+use std::path::PathBuf;
+
 use local_postgres::{Durability, Server};
 use service_kit::{
-    config::{DatabaseSettings, Secret, StartError},
+    config::{DatabaseSettings, PoolSettings, Secret, StartError},
     db::{Roles, Schema, migrate},
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -13,17 +15,14 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use crate::{config::Settings, keys};
 
 const DATABASE: &str = "clientele";
-const MEMBER: &str = "clientele_services";
 const MAX_CONNECTIONS: u16 = 100;
-const POOL_SIZE: u32 = 8;
 
 /// The database of each service, migrated; and the server, if one had to be started.
 pub async fn complete(settings: &mut Settings) -> Result<Option<Server>, StartError> {
     let (identity, crm) = (settings.identity.database.is_none(), settings.crm.database.is_none());
     let server = if identity || crm { Some(start(settings).await?) } else { None };
     if let Some(server) = &server {
-        let password = keys::database_password(settings)?;
-        let setup = Setup { server, password };
+        let setup = Setup { server, folder: settings.folder.clone(), pool: settings.pool.clone() };
         setup.create_database().await?;
         if identity {
             settings.identity.database = Some(setup.migrated(&identity_service::SCHEMA).await?);
@@ -55,7 +54,8 @@ async fn start(settings: &Settings) -> Result<Server, StartError> {
 
 struct Setup<'a> {
     server: &'a Server,
-    password: Secret,
+    folder: PathBuf,
+    pool: PoolSettings,
 }
 
 impl Setup<'_> {
@@ -73,30 +73,36 @@ impl Setup<'_> {
         connection.close().await.map_err(flaw)
     }
 
-    /// Migrates a schema, and returns how its service connects.
+    /// Migrates a schema, and returns how its service connects: each as somebody of its own, who
+    /// can become nobody but the narrow roles of that schema.
     async fn migrated(&self, schema: &Schema) -> Result<DatabaseSettings, StartError> {
-        let owner = settings(&self.server.url(DATABASE));
+        let owner = self.settings(self.server.url(DATABASE));
         migrate(&owner, schema).await?;
-        let roles = Roles::new(&owner.role_prefix, schema.name);
+        let roles = Roles::new(&owner.pool.role_prefix, schema.name);
+        let member = format!("{DATABASE}_{}", schema.name);
+        let password = keys::database_password(&self.folder, schema.name)?;
         let mut connection = self.connect(DATABASE).await?;
         // The password consists of hexadecimal digits: there is nothing to escape.
-        let member = format!(
-            "DO $$ BEGIN CREATE ROLE {MEMBER}; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
-             ALTER ROLE {MEMBER} LOGIN NOINHERIT PASSWORD '{}';
-             GRANT {}, {} TO {MEMBER}",
-            self.password.expose(),
+        let make_member = format!(
+            "DO $$ BEGIN CREATE ROLE {member}; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+             ALTER ROLE {member} LOGIN NOINHERIT PASSWORD '{}';
+             GRANT \"{}\", \"{}\" TO {member};
+             REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC;
+             GRANT CONNECT ON DATABASE {DATABASE} TO {member}",
+            password.expose(),
             roles.app,
             roles.lookup
         );
-        run(&mut connection, member).await?;
+        run(&mut connection, make_member).await?;
         connection.close().await.map_err(flaw)?;
-        Ok(settings(&self.member_url()))
+        let superuser = format!("{}:{}@", self.server.user(), self.server.password());
+        let url =
+            owner.url.expose().replacen(&superuser, &format!("{member}:{}@", password.expose()), 1);
+        Ok(self.settings(url))
     }
 
-    fn member_url(&self) -> String {
-        let owner = format!("{}:{}@", self.server.user(), self.server.password());
-        let member = format!("{MEMBER}:{}@", self.password.expose());
-        self.server.url(DATABASE).replacen(&owner, &member, 1)
+    fn settings(&self, url: String) -> DatabaseSettings {
+        DatabaseSettings { url: Secret::new(url), pool: self.pool.clone() }
     }
 
     async fn connect(&self, database: &str) -> Result<PgConnection, StartError> {
@@ -107,10 +113,6 @@ impl Setup<'_> {
 async fn run(connection: &mut PgConnection, statement: String) -> Result<(), StartError> {
     connection.execute(sqlx::raw_sql(AssertSqlSafe(statement))).await.map_err(flaw)?;
     Ok(())
-}
-
-fn settings(url: &str) -> DatabaseSettings {
-    DatabaseSettings { url: Secret::new(url), pool_size: POOL_SIZE, role_prefix: String::new() }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it goes into map_err")]

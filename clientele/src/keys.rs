@@ -14,7 +14,7 @@ use service_kit::{
     keys::{Keyring, random},
 };
 
-use crate::config::Settings;
+use crate::{config::Settings, welcome::reachable};
 
 /// Fills in what the settings leave open, so that the two services know each other.
 pub fn complete(settings: &mut Settings, identity: SocketAddr) -> Result<(), StartError> {
@@ -25,21 +25,20 @@ pub fn complete(settings: &mut Settings, identity: SocketAddr) -> Result<(), Sta
     if settings.crm.keys.is_none() {
         settings.crm.keys = Some(kept(&folder.join("crm-keys"), Keyring::generate)?);
     }
-    if settings.identity.service_secrets.is_none() && settings.crm.identity.service_secret.is_none()
-    {
+    if settings.identity.service_secrets.is_none() {
         let secret = kept(&folder.join("service-secret"), fresh_secret)?;
         settings.identity.service_secrets = Some(secret.clone());
         settings.crm.identity.service_secret = Some(secret);
     }
     if !settings.crm.identity.is_named {
-        settings.crm.identity.url = format!("http://{identity}");
+        settings.crm.identity.url = format!("http://{}", reachable(identity));
     }
     Ok(())
 }
 
-/// A password for a role of the private PostgreSQL.
-pub fn database_password(settings: &Settings) -> Result<Secret, StartError> {
-    kept(&private_folder(&settings.folder)?.join("database-password"), fresh_secret)
+/// The password of a service in the private PostgreSQL.
+pub fn database_password(data: &Path, schema: &str) -> Result<Secret, StartError> {
+    kept(&private_folder(data)?.join(format!("{schema}-database-password")), fresh_secret)
 }
 
 fn fresh_secret() -> String {
@@ -55,24 +54,23 @@ fn private_folder(data: &Path) -> Result<PathBuf, StartError> {
 
 /// What a file holds; made first where there is none.
 fn kept(file: &Path, make: impl FnOnce() -> String) -> Result<Secret, StartError> {
-    match fs::read_to_string(file) {
-        Ok(text) if !text.trim().is_empty() => Ok(Secret::new(text.trim())),
-        Ok(_) => Err(StartError::new(format!(
+    if !file.exists() {
+        write_new(file, &make()).map_err(|error| unwritable(file, &error))?;
+    }
+    let text = fs::read_to_string(file).map_err(|error| unwritable(file, &error))?;
+    if text.trim().is_empty() {
+        return Err(StartError::new(format!(
             "{} is empty: restore it, for without it nothing that it sealed can be opened.",
             file.display()
-        ))),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let text = make();
-            write_new(file, &text).map_err(|error| unwritable(file, &error))?;
-            Ok(Secret::new(text))
-        }
-        Err(error) => Err(unwritable(file, &error)),
+        )));
     }
+    Ok(Secret::new(text.trim()))
 }
 
-/// All or nothing: a half-written key would be taken for a whole one at the next start.
+/// All or nothing: a half-written key would be taken for a whole one at the next start. And
+/// never in place of another: of two first starts at once, the second takes the first one's.
 fn write_new(file: &Path, text: &str) -> std::io::Result<()> {
-    let fresh = file.with_extension("new");
+    let fresh = file.with_extension(std::process::id().to_string());
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
@@ -80,7 +78,12 @@ fn write_new(file: &Path, text: &str) -> std::io::Result<()> {
     let mut written = options.open(&fresh)?;
     written.write_all(text.as_bytes())?;
     written.sync_all()?;
-    fs::rename(fresh, file)
+    let published = fs::hard_link(&fresh, file);
+    fs::remove_file(fresh)?;
+    match published {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(unix)]

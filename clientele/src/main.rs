@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use service_kit::{
     config::StartError,
     serve::{self, Bound, shutdown_token},
-    telemetry,
+    telemetry::{self, TelemetryGuard},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +30,11 @@ async fn main() -> ExitCode {
 
 /// Starts everything in the order in which it depends on each other, and ends it in reverse.
 async fn run() -> Result<(), StartError> {
-    let mut settings = Settings::read()?;
+    let (mut settings, described) = Settings::read()?;
+    let telemetry = Telemetry::start(&settings)?;
+    for setting in described.lines() {
+        tracing::debug!("{setting}");
+    }
     let stop = shutdown_token();
     let identity = Bound::bind(&settings.identity.server).await?;
     let crm = Bound::bind(&settings.crm.server).await?;
@@ -39,7 +43,8 @@ async fn run() -> Result<(), StartError> {
         started = database::complete(&mut settings) => started?,
         () = stop.cancelled() => return Ok(()),
     };
-    let served = serve_both(&settings, identity, crm, stop).await;
+    let served = serve_both(&settings, &telemetry, identity, crm, stop).await;
+    telemetry.flush().await;
     if let Some(postgres) = started {
         postgres.stop().await.map_err(|error| StartError::new(error.to_string()))?;
     }
@@ -49,16 +54,15 @@ async fn run() -> Result<(), StartError> {
 /// Two services as two servers: the one asks the other over the wire, as it does everywhere.
 async fn serve_both(
     settings: &Settings,
+    telemetry: &Telemetry,
     identity: Bound,
     crm: Bound,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
-    let identity_telemetry = telemetry::init(&settings.identity_telemetry)?;
-    let crm_telemetry = telemetry::init(&settings.crm_telemetry)?;
     let identity_app =
-        identity_service::app(&settings.identity, identity_telemetry.spans()).await?;
-    let crm_app = crm_service::app(&settings.crm, crm_telemetry.spans()).await?;
-    println!("{}", welcome::text(identity.address(), crm.address()));
+        identity_service::app(&settings.identity, telemetry.identity.spans()).await?;
+    let crm_app = crm_service::app(&settings.crm, telemetry.crm.spans()).await?;
+    println!("{}", welcome::text(settings, identity.address(), crm.address()));
 
     // The one that asks is stopped first, so that what it still does is still answered.
     let crm_stopped = CancellationToken::new();
@@ -70,7 +74,25 @@ async fn serve_both(
     let identity_serving =
         serve::serve(identity_app, identity, &settings.identity.server, crm_stopped.clone());
     let (identity_served, crm_served) = tokio::join!(identity_serving, crm_serving);
-    identity_telemetry.flush().await;
-    crm_telemetry.flush().await;
     identity_served.and(crm_served)
+}
+
+/// What each service tells about itself.
+struct Telemetry {
+    identity: TelemetryGuard,
+    crm: TelemetryGuard,
+}
+
+impl Telemetry {
+    fn start(settings: &Settings) -> Result<Self, StartError> {
+        Ok(Self {
+            identity: telemetry::init(&settings.identity_telemetry)?,
+            crm: telemetry::init(&settings.crm_telemetry)?,
+        })
+    }
+
+    async fn flush(self) {
+        self.identity.flush().await;
+        self.crm.flush().await;
+    }
 }

@@ -42,7 +42,9 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let employees = Employees { db: db.clone(), passwords, repeats };
     let tokens = Tokens { db: db.clone() };
     let server = &settings.server;
-    let routes = Routes::new(limited!(AuthServiceServer::new(auth), server))
+    // Anybody may call these, and nobody has much to say in them.
+    let auth = limited!(AuthServiceServer::new(auth), server).max_decoding_message_size(64 << 10);
+    let routes = Routes::new(auth)
         .add_service(limited!(EmployeeServiceServer::new(employees), server))
         .add_service(limited!(TokenServiceServer::new(tokens), server));
 

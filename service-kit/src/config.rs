@@ -27,7 +27,7 @@ mod server;
 mod start_error;
 mod telemetry;
 
-pub use database::DatabaseSettings;
+pub use database::{DatabaseSettings, PoolSettings};
 pub use reader::{Reader, Source};
 pub use secret::Secret;
 pub use server::{Reflection, ServerSettings, TlsFiles};

@@ -70,10 +70,15 @@ impl<K, V> Present for BTreeMap<K, V> {
 struct Mask<'a>(Option<&'a [String]>);
 
 impl<'a> Mask<'a> {
+    const MOST_PATHS: usize = 64;
+
     fn parse(mask: Option<&'a FieldMask>, changeable: &[&str]) -> Result<Self, Flaw> {
         let Some(mask) = mask.filter(|mask| !mask.paths.is_empty()) else {
             return Ok(Self(None));
         };
+        if mask.paths.len() > Self::MOST_PATHS {
+            return Err(Flaw::bad("must name at most 64 fields"));
+        }
         // What is wrong in it is not said again: a path may be as long as a message.
         if mask.paths.iter().all(|path| changeable.contains(&path.as_str())) {
             return Ok(Self(Some(&mask.paths)));

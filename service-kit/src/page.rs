@@ -11,6 +11,7 @@ use proto::Paged;
 
 use crate::{
     caller::Caller,
+    db::Rows,
     fields::{Fields, Flaw},
     keys::{Keyring, Purpose},
 };
@@ -133,14 +134,10 @@ impl<T> Page<T> {
     }
 
     /// The rows of this page, and the token of the next one or nothing.
-    pub fn cut(
-        &self,
-        mut rows: Vec<T>,
-        keys: &Keyring,
-        id: impl Fn(&T) -> i64,
-    ) -> (Vec<T>, String) {
+    pub fn cut(&self, found: Rows<T>, keys: &Keyring, id: impl Fn(&T) -> i64) -> (Vec<T>, String) {
         let size = usize::try_from(self.size).unwrap_or_default();
-        if rows.len() <= size {
+        let Rows { mut rows, cut_short } = found;
+        if rows.len() <= size && !cut_short {
             return (rows, String::new());
         }
         rows.truncate(size);

@@ -68,6 +68,11 @@ impl Policy {
         self.rules.get(path).copied()
     }
 
+    /// The methods that ask for this.
+    pub fn methods_for(&self, access: Access) -> impl Iterator<Item = &'static str> {
+        self.rules.values().filter(move |rule| rule.access == access).map(|rule| rule.method)
+    }
+
     /// The services whose methods these are, but for those that every server has:
     /// `crm.v1.ClientService`.
     pub fn services(&self) -> &[&'static str] {

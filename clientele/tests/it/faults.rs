@@ -1,6 +1,12 @@
 //! Two services as two processes, and what happens when one of them, or the database, goes.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use local_postgres::{Durability, Server, Settings, Source};
 use proto::crm::v1 as pb;
@@ -153,23 +159,27 @@ async fn a_crm_killed_while_it_writes_loses_nothing_and_doubles_nothing() {
     let mut caller = services.caller();
     caller.sign_up("ana").await.unwrap();
 
+    let interrupted = Arc::new(AtomicUsize::new(0));
     // 500 calls by ten callers, each with a request_id, each sent again until it is answered.
     let writers = (0..10).map(|writer| {
-        let caller = caller.clone();
+        let (caller, interrupted) = (caller.clone(), interrupted.clone());
         tokio::spawn(async move {
             let mut acknowledged = Vec::new();
             for number in 0..50 {
-                acknowledged
-                    .push(create_until_answered(&caller, &format!("{writer}-{number}")).await);
+                acknowledged.push(
+                    create_until_answered(&caller, &interrupted, &format!("{writer}-{number}"))
+                        .await,
+                );
             }
             acknowledged
         })
     });
     let writers: Vec<_> = writers.collect();
-    for _ in 0..3 {
+    for kill in 1..=3 {
         tokio::time::sleep(Duration::from_millis(300)).await;
         crm.kill();
         crm = services.start_crm();
+        assert!(interrupted.load(Ordering::Relaxed) >= kill, "somebody noticed each time");
     }
     let mut acknowledged = Vec::new();
     for writer in writers {
@@ -188,7 +198,11 @@ async fn a_crm_killed_while_it_writes_loses_nothing_and_doubles_nothing() {
     assert_eq!(found, acknowledged, "under the id that was acknowledged");
 }
 
-async fn create_until_answered(caller: &Caller, name: &str) -> (i64, String) {
+async fn create_until_answered(
+    caller: &Caller,
+    interrupted: &AtomicUsize,
+    name: &str,
+) -> (i64, String) {
     let request_id = uuid::Uuid::new_v4().to_string();
     let patience = Instant::now() + Duration::from_secs(60);
     loop {
@@ -196,6 +210,7 @@ async fn create_until_answered(caller: &Caller, name: &str) -> (i64, String) {
             Ok(id) => return (id, name.to_owned()),
             Err(status) => assert!(Instant::now() < patience, "never answered: {status}"),
         }
+        interrupted.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -184,16 +184,24 @@ pub struct Filter {
 }
 
 impl Filter {
+    const MOST_STATUSES: usize = 16;
     const MOST_WORDS: usize = 8;
 
     pub fn parse(fields: &mut Fields, request: &pb::ListClientsRequest) -> Option<Self> {
-        let statuses =
-            fields.take("status", request.status.iter().map(|s| parse_status(*s)).collect());
+        let statuses = fields.take("status", parse_statuses(&request.status));
         let country = fields.take("country", Country::optional(&request.country));
         let words = fields.take("search", parse_words(&request.search));
-        let statuses: BTreeSet<_> = Vec::into_iter(statuses?).map(status_text).collect();
-        Some(Self { statuses: statuses.into_iter().collect(), country: country?, words: words? })
+        Some(Self { statuses: statuses?, country: country?, words: words? })
     }
+}
+
+/// Each once, in an order of their own: equal filters are equal statements.
+fn parse_statuses(statuses: &[i32]) -> Result<Vec<&'static str>, Flaw> {
+    if statuses.len() > Filter::MOST_STATUSES {
+        return Err(Flaw::bad("must be at most 16"));
+    }
+    let statuses = statuses.iter().map(|status| parse_status(*status).map(status_text));
+    Ok(statuses.collect::<Result<BTreeSet<_>, _>>()?.into_iter().collect())
 }
 
 fn parse_words(search: &str) -> Result<Vec<String>, Flaw> {

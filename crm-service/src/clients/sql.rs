@@ -1,7 +1,7 @@
 //! Queries on clients.
 
 use service_kit::{
-    db::{ListQuery, TenantTx},
+    db::{ListQuery, Rows, TenantTx},
     error::Error,
     page::Page,
     sql, sql_family,
@@ -147,7 +147,7 @@ pub async fn list(
     tx: &mut TenantTx,
     filter: &Filter,
     page: &Page<Client>,
-) -> Result<Vec<Client>, Error> {
+) -> Result<Rows<Client>, Error> {
     page_query(tx.account_id(), filter, page).fetch(tx).await
 }
 

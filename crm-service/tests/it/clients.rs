@@ -67,7 +67,7 @@ async fn what_is_not_said_is_active_and_in_the_accounts_currency() {
     let made = crm.create(&ana, named("Ada", "")).await;
     assert_eq!(
         (made.status(), made.currency.as_str(), made.email.as_str()),
-        (ClientStatus::Active, "USD", "")
+        (ClientStatus::Active, "CHF", "")
     );
     crm.create(&ana, named("Bob", "")).await;
 }

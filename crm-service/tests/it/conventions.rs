@@ -98,6 +98,8 @@ async fn a_statement_across_accounts_is_noticed() {
         "SELECT first_name FROM crm.clients WHERE id = $1",
         "SELECT c.id FROM crm.clients c JOIN crm.client_search_words w ON w.client_id = c.id WHERE c.account_id = $1",
         "SELECT first_name FROM crm.clients WHERE account_id > $1",
+        "SELECT version FROM crm.clients WHERE account_id = $1 OR id = $2",
+        "SELECT version FROM crm.clients WHERE account_id = (SELECT $1::bigint + 1)",
         "UPDATE crm.clients SET first_name = $1 WHERE account_id = account_id",
         "INSERT INTO crm.client_search_words (word) VALUES ($1)",
     ] {
@@ -200,4 +202,10 @@ async fn the_working_role_sees_nothing_without_an_account_and_can_undo_nothing()
             .await
             .is_err()
     );
+}
+
+#[test]
+fn every_query_of_this_service_is_one_that_the_checks_see() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    assert_eq!(plans::unregistered(&source), Vec::<String>::new());
 }

@@ -47,7 +47,7 @@ async fn connections_that_the_database_ended_are_replaced_unnoticed() {
 }
 
 #[tokio::test]
-async fn a_database_that_refuses_is_an_outage_and_no_text_of_it_leaves() {
+async fn a_database_that_is_not_as_it_should_be_is_our_fault_and_no_text_of_it_leaves() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
     crm.create(&ana, named("Ada", "")).await;

@@ -1,6 +1,6 @@
 //! Calls that are sent again under the same `request_id`.
 
-use proto::crm::v1 as pb;
+use proto::{common::v1::Role, crm::v1 as pb};
 use service_kit::testing::refusal::refusal;
 use tonic::Code;
 
@@ -78,6 +78,10 @@ async fn an_id_is_one_callers_and_one_methods() {
     let hers = crm.clients().create_client(signed(&ana, create("Ada"))).await.unwrap().into_inner();
     let his = crm.clients().create_client(signed(&bob, create("Bob"))).await.unwrap().into_inner();
     assert_ne!(hers, his);
+    let partner = crm.add(&ana, "partner", Role::Admin).await;
+    let theirs =
+        crm.clients().create_client(signed(&partner, create("Ada"))).await.unwrap().into_inner();
+    assert_ne!(theirs, hers, "another caller of the same account");
     let id = hers.client.unwrap().id;
     let delete = pb::DeleteClientRequest { id, request_id: ID.into(), ..Default::default() };
     let deleted =

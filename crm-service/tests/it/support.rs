@@ -77,7 +77,11 @@ impl Crm {
     /// Signs a company up, whose first super admin is the answer.
     pub async fn sign_up(&self, name: &str) -> Person {
         let request = id::SignUpRequest {
-            account: Some(id::SignUpAccount { name: name.into(), ..Default::default() }),
+            account: Some(id::SignUpAccount {
+                name: name.into(),
+                default_currency: "CHF".into(),
+                ..Default::default()
+            }),
             employee: Some(id::SignUpEmployee {
                 email: format!("{name}@example.com"),
                 password: PASSWORD.into(),

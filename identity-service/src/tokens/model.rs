@@ -37,15 +37,28 @@ impl Token {
         key
     }
 
-    /// The copy that only this service can open, and only as this employee's.
-    pub fn seal(&self, keys: &Keyring, employee_id: i64) -> Vec<u8> {
-        keys.seal(SEALED_COPY, &employee_id.to_be_bytes(), self.0.as_bytes())
+    /// The copy that only this service can open, and only as its holder's.
+    pub fn seal(&self, keys: &Keyring, holder: Holder) -> Vec<u8> {
+        keys.seal(SEALED_COPY, &holder.binding(), self.0.as_bytes())
     }
 
     /// The token in a sealed copy.
-    pub fn unseal(keys: &Keyring, employee_id: i64, sealed: &[u8]) -> Option<Self> {
-        let plain = keys.open(SEALED_COPY, &employee_id.to_be_bytes(), sealed)?;
+    pub fn unseal(keys: &Keyring, holder: Holder, sealed: &[u8]) -> Option<Self> {
+        let plain = keys.open(SEALED_COPY, &holder.binding(), sealed)?;
         Self::parse(std::str::from_utf8(&plain).ok()?)
+    }
+}
+
+/// Whose token it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Holder {
+    pub account_id: i64,
+    pub employee_id: i64,
+}
+
+impl Holder {
+    fn binding(self) -> Vec<u8> {
+        [self.account_id.to_be_bytes(), self.employee_id.to_be_bytes()].concat()
     }
 }
 
@@ -81,12 +94,13 @@ mod tests {
     #[test]
     fn a_sealed_copy_is_one_employees() {
         let keys = Keyring::parse(&Keyring::generate()).expect("a key");
+        let holder = Holder { account_id: 3, employee_id: 7 };
         let token = Token::mint();
-        let sealed = token.seal(&keys, 7);
-        assert_eq!(
-            Token::unseal(&keys, 7, &sealed).map(|token| token.expose()),
-            Some(token.expose())
-        );
-        assert!(Token::unseal(&keys, 8, &sealed).is_none());
+        let sealed = token.seal(&keys, holder);
+        let opened = Token::unseal(&keys, holder, &sealed).map(|token| token.expose());
+        assert_eq!(opened, Some(token.expose()));
+        for other in [Holder { employee_id: 8, ..holder }, Holder { account_id: 4, ..holder }] {
+            assert!(Token::unseal(&keys, other, &sealed).is_none());
+        }
     }
 }

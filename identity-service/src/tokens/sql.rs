@@ -7,7 +7,7 @@ use service_kit::{
     sql,
 };
 
-use super::model::Token;
+use super::model::{Holder, Token};
 
 /// What is known about a token that is one, or was.
 #[derive(Debug, sqlx::FromRow)]
@@ -62,7 +62,7 @@ pub async fn get_or_create(
     .bind(account_id)
     .bind(employee_id)
     .bind(now)
-    .bind(token.seal(keys, employee_id));
+    .bind(token.seal(keys, Holder { account_id, employee_id }));
     let made = tx.execute(query).await?;
     if made == 1 {
         return Ok(token);
@@ -83,7 +83,7 @@ async fn find(tx: &mut TenantTx, keys: &Keyring, employee_id: i64) -> Result<Opt
     let Some((key, sealed)) = row else {
         return Ok(None);
     };
-    let token = Token::unseal(keys, employee_id, &sealed);
+    let token = Token::unseal(keys, Holder { account_id, employee_id }, &sealed);
     if token.is_none() {
         tracing::warn!(employee_id, "a token does not open with the present keys and is replaced");
         revoke(tx, &key).await?;

@@ -117,6 +117,8 @@ async fn a_statement_across_accounts_is_noticed() {
         "SELECT name FROM identity.employees WHERE id = $1",
         "SELECT e.name FROM identity.employees e JOIN identity.accounts a ON a.id = $1 WHERE e.email_key = $2",
         "SELECT name FROM identity.employees WHERE account_id > $1",
+        "SELECT version FROM identity.employees WHERE account_id = $1 OR id = $2",
+        "SELECT version FROM identity.employees WHERE account_id = (SELECT $1::bigint + 1)",
         "UPDATE identity.employees SET name = $1 WHERE account_id = account_id",
         "INSERT INTO identity.revoked_tokens (key) VALUES ($1)",
     ] {
@@ -215,10 +217,16 @@ async fn a_service_refuses_to_start_as_a_role_that_could_read_everything() {
     // Roles belong to the whole server: a prefix keeps this out of the other tests.
     database.execute("CREATE ROLE wide_identity_app BYPASSRLS; CREATE ROLE wide_identity_lookup; GRANT wide_identity_app, wide_identity_lookup TO service").await;
     let mut settings = database.settings.clone();
-    settings.role_prefix = "wide_".into();
+    settings.pool.role_prefix = "wide_".into();
     let refused = service_kit::db::Db::connect(&settings, &SCHEMA).await.unwrap_err().to_string();
     assert!(refused.contains("bypasses row security"), "{refused}");
-    settings.role_prefix = "missing_".into();
+    settings.pool.role_prefix = "missing_".into();
     let refused = service_kit::db::Db::connect(&settings, &SCHEMA).await.unwrap_err().to_string();
     assert!(refused.contains("run the service's `migrate`"), "{refused}");
+}
+
+#[test]
+fn every_query_of_this_service_is_one_that_the_checks_see() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    assert_eq!(plans::unregistered(&source), Vec::<String>::new());
 }

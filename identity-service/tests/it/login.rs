@@ -60,6 +60,7 @@ async fn says_and_costs_the_same_whatever_is_wrong() {
         ("unknown", login("nobody@example.com", PASSWORD)),
         ("not even an address", login("nobody", PASSWORD)),
         ("a very long address", login(&long, PASSWORD)),
+        ("an address with a NUL", login("ana\0@example.com", PASSWORD)),
         ("wrong password", login("ana@example.com", "wrong horse battery")),
         ("very long password", login("ana@example.com", &long)),
         ("empty password", login("ana@example.com", "")),

@@ -8,8 +8,14 @@ use super::{Reader, Secret};
 #[derive(Debug, Clone)]
 pub struct DatabaseSettings {
     pub url: Secret,
-    /// Connections of one service; a query takes one for as long as it runs.
-    pub pool_size: u32,
+    pub pool: PoolSettings,
+}
+
+/// How it uses it, wherever it is.
+#[derive(Debug, Clone)]
+pub struct PoolSettings {
+    /// Connections for transactions inside an account, and as many for look-ups.
+    pub size: u32,
     /// Begins the names of the database roles, which all databases of a cluster share.
     pub role_prefix: String,
 }
@@ -21,12 +27,18 @@ impl DatabaseSettings {
         let url = own_url(reader, &format!("{prefix}_DATABASE_URL"))
             .or_else(|| own_url(reader, "DATABASE_URL"))
             .or_else(|| url_of_parts(reader));
-        let pool_size = reader.parsed("DATABASE_POOL_SIZE", 8);
-        if pool_size == 0 {
+        let pool = PoolSettings::read(reader);
+        url.map(|url| Self { url, pool })
+    }
+}
+
+impl PoolSettings {
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let size = reader.parsed("DATABASE_POOL_SIZE", 8);
+        if size == 0 {
             reader.problem("DATABASE_POOL_SIZE is 0: no query could ever run; write at least 1.");
         }
-        let role_prefix = role_prefix(reader);
-        url.map(|url| Self { url, pool_size, role_prefix })
+        Self { size, role_prefix: role_prefix(reader) }
     }
 }
 
@@ -148,7 +160,10 @@ mod tests {
     #[test]
     fn roles_have_plain_names() {
         let base = ("DATABASE_URL", "postgres://db");
-        assert_eq!(read(&[base, ("DATABASE_ROLE_PREFIX", "a1_")]).0.unwrap().role_prefix, "a1_");
+        assert_eq!(
+            read(&[base, ("DATABASE_ROLE_PREFIX", "a1_")]).0.unwrap().pool.role_prefix,
+            "a1_"
+        );
         assert!(read(&[base, ("DATABASE_ROLE_PREFIX", "a-b")]).1.contains("letters, digits"));
     }
 }

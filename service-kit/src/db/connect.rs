@@ -53,16 +53,16 @@ impl Db {
         schema: &'static Schema,
     ) -> Result<Self, StartError> {
         let options = options(settings)?;
-        let roles = Roles::new(&settings.role_prefix, schema.name);
+        let roles = Roles::new(&settings.pool.role_prefix, schema.name);
         wait_for_database(&options).await?;
         for role in [&roles.app, &roles.lookup] {
             refuse_wide_role(&options, role, schema.name).await?;
         }
         Ok(Self {
-            app: pool(settings.pool_size, &roles.app, schema.name, "")
+            app: pool(settings.pool.size, &roles.app, schema.name, "")
                 .connect_lazy_with(options.clone()),
             lookup: pool(
-                settings.pool_size,
+                settings.pool.size,
                 &roles.lookup,
                 schema.name,
                 "; SET default_transaction_read_only = on",
@@ -185,10 +185,10 @@ fn pool(size: u32, role: &str, schema: &str, also: &str) -> PgPoolOptions {
 }
 
 /// Takes a role on. Only the service's own schema is on the path, so that nothing of another
-/// application in the same database is ever meant by accident.
+/// application in the same database is ever meant by accident, nor a temporary table.
 fn adopt(role: &str, schema: &str) -> String {
     format!(
-        "SET ROLE \"{role}\"; SET search_path = {schema}; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'"
+        "SET ROLE \"{role}\"; SET search_path = {schema}, pg_temp; SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'"
     )
 }
 

@@ -2,7 +2,7 @@
 
 use sqlx::{Encode, Postgres, QueryBuilder, Type};
 
-use super::{Row, TenantTx};
+use super::{Row, Rows, TenantTx};
 use crate::{
     error::Error,
     page::{Key, Page},
@@ -65,8 +65,9 @@ impl ListQuery {
         self.0.sql().as_str().to_owned()
     }
 
-    pub async fn fetch<T: Row>(mut self, tx: &mut TenantTx) -> Result<Vec<T>, Error> {
-        tx.all(self.0.build_query_as()).await
+    /// The rows, as many of them as fit into an answer.
+    pub async fn fetch<T: Row>(mut self, tx: &mut TenantTx) -> Result<Rows<T>, Error> {
+        tx.all_that_fit(self.0.build()).await
     }
 
     /// For `SELECT count(*)`.

@@ -24,7 +24,7 @@ pub struct Schema {
 /// Brings the schema up to date and its roles with it. Safe to repeat, and to run twice at once.
 pub async fn migrate(settings: &DatabaseSettings, schema: &Schema) -> Result<(), StartError> {
     let mut connection = connect::wait_for_database(&connect::options(settings)?).await?;
-    let roles = Roles::new(&settings.role_prefix, schema.name);
+    let roles = Roles::new(&settings.pool.role_prefix, schema.name);
     // What is not there yet is no news to anybody.
     quiet(&mut connection).await?;
     let mut migrator = Migrator::with_migrations(schema.migrator.iter().cloned().collect());

@@ -23,5 +23,5 @@ pub use constraints::Constraint;
 pub use list::{Bind, ListQuery};
 pub use migrate::{Schema, migrate};
 pub use statement::{Family, Statement, families, statements};
-pub use tx::{Row, TenantTx};
+pub use tx::{Row, Rows, TenantTx};
 pub use unscoped::{Found, System, Tenanted, Unscoped};

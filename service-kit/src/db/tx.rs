@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use futures::{Stream, TryStreamExt};
 use sqlx::{
-    FromRow, Postgres, Transaction,
+    FromRow, Postgres, Row as _, Transaction,
     postgres::{PgArguments, PgRow},
     query::{Query, QueryAs},
 };
@@ -75,6 +76,16 @@ impl TenantTx {
         rows.map_err(|error| explain(self.constraints, error))
     }
 
+    /// The first rows, until they are as many bytes as an answer should hold; one at least. The
+    /// rest is not kept: a page of a thousand large rows is no reason to run out of memory.
+    pub(super) async fn all_that_fit<T: Row>(
+        &mut self,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Rows<T>, Error> {
+        let fitting = counted(take_fitting(query.fetch(&mut *self.tx))).await;
+        fitting.map_err(|error| explain(self.constraints, error))
+    }
+
     /// How many rows it wrote.
     pub async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64, Error> {
         let done = counted(query.execute(&mut *self.tx)).await;
@@ -88,6 +99,39 @@ impl TenantTx {
         let constraints = self.constraints;
         counted(self.tx.commit()).await.map_err(|error| explain(constraints, error))
     }
+}
+
+/// The rows of a list, and whether there were more than fit.
+#[derive(Debug)]
+pub struct Rows<T> {
+    pub rows: Vec<T>,
+    pub cut_short: bool,
+}
+
+/// Well below the limit of a message, which has field numbers and lengths in it besides.
+const FITTING_BYTES: usize = 2 << 20;
+
+async fn take_fitting<T: Row>(
+    mut found: impl Stream<Item = Result<PgRow, sqlx::Error>> + Unpin,
+) -> Result<Rows<T>, sqlx::Error> {
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = found.try_next().await? {
+        bytes += size(&row)?;
+        if bytes > FITTING_BYTES && !rows.is_empty() {
+            return Ok(Rows { rows, cut_short: true });
+        }
+        rows.push(T::from_row(&row)?);
+    }
+    Ok(Rows { rows, cut_short: false })
+}
+
+/// What the values of a row were on the wire.
+fn size(row: &PgRow) -> Result<usize, sqlx::Error> {
+    let mut bytes = 0;
+    for column in 0..row.len() {
+        bytes += row.try_get_raw(column)?.as_bytes().map_or(0, <[u8]>::len);
+    }
+    Ok(bytes)
 }
 
 /// What a row can be read into.

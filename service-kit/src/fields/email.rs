@@ -61,10 +61,11 @@ impl std::fmt::Debug for Email {
     }
 }
 
-/// The key of whatever somebody typed as an address, valid or not: for looking one up. What no
-/// address is as long as has none: to fold a megabyte would be work done for an attacker.
+/// The key of whatever somebody typed as an address, valid or not: for looking one up. What
+/// can be none has an empty one: to fold a megabyte would be work done for an attacker, and
+/// PostgreSQL takes no NUL.
 pub fn email_key(text: &str) -> String {
-    if text.len() > 4 * Email::MAX {
+    if text.len() > 4 * Email::MAX || text.chars().any(char::is_control) {
         return String::new();
     }
     text.trim().nfkc().flat_map(char::to_lowercase).collect()

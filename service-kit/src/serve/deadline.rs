@@ -39,6 +39,8 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// Then a stream ends well, and whoever still watches opens a new one and is looked at again.
 const MAX_STREAM_AGE: Duration = Duration::from_secs(3600);
+/// The same for health and reflection, which anybody may open.
+const MAX_PUBLIC_STREAM_AGE: Duration = Duration::from_secs(600);
 
 /// What the layer goes by.
 pub struct Limits {
@@ -52,8 +54,9 @@ pub async fn limit(State(limits): State<Arc<Limits>>, request: Request, next: Ne
         asked_for(request.headers()).map_or(limits.longest, |asked| asked.min(limits.longest));
     let due = Instant::now() + allowed;
     let context = context::current();
-    let streaming =
-        context.as_ref().and_then(|call| call.method()).is_some_and(|method| method.streaming);
+    let method = context.as_ref().and_then(|call| call.method());
+    let streaming = method.is_some_and(|method| method.streaming);
+    let is_public = method.is_some_and(|method| method.quiet);
     let Ok(response) = timeout_at(due, next.run(request)).await else {
         return refuse(Error::DeadlineExceeded);
     };
@@ -62,7 +65,8 @@ pub async fn limit(State(limits): State<Arc<Limits>>, request: Request, next: Ne
     }
     response.map(|body| {
         if streaming {
-            Body::new(Stream::new(body, limits.stopping.clone()))
+            let age = if is_public { MAX_PUBLIC_STREAM_AGE } else { MAX_STREAM_AGE };
+            Body::new(Stream::new(body, age, limits.stopping.clone()))
         } else {
             Body::new(Answer::new(body, due, context))
         }
@@ -184,10 +188,10 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(body: Body, stopping: CancellationToken) -> Self {
+    fn new(body: Body, age: Duration, stopping: CancellationToken) -> Self {
         let stopped = async move {
             // Whichever comes first.
-            _ = timeout(MAX_STREAM_AGE, stopping.cancelled_owned()).await;
+            _ = timeout(age, stopping.cancelled_owned()).await;
         };
         Self { body, stopped: Box::pin(stopped), over: false }
     }

@@ -5,6 +5,7 @@
 //! see is what runs.
 
 mod admin;
+mod arrival;
 mod bound;
 mod connections;
 mod cors;
@@ -21,7 +22,7 @@ mod unread;
 use std::sync::Arc;
 
 use axum::response::Response;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, service::Routes};
 
@@ -181,7 +182,9 @@ fn with_reflection(
 
 /// Whether a request means to be an RPC, in either of the two wire formats.
 fn is_rpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    let content_type = headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let format = content_type.and_then(|format| format.strip_prefix(b"application/grpc"));
+    format.is_some_and(|rest| {
+        rest.is_empty() || rest.starts_with(b"-web") || b"+;".contains(&rest[0])
+    })
 }

@@ -13,7 +13,7 @@
 //! | `UNIMPLEMENTED` with `grpc-accept-encoding` | compressed in a way we do not know | `UNIMPLEMENTED` / `COMPRESSION_UNKNOWN` |
 //! | `UNIMPLEMENTED` | no such method | `UNIMPLEMENTED` / `METHOD_UNKNOWN` |
 //! | `NOT_FOUND`, `INVALID_ARGUMENT` | health and reflection asked about something unknown | the code with a reason |
-//! | `CANCELLED` | the caller hung up | as it is |
+//! | `CANCELLED`; `UNKNOWN`, of a body | the caller hung up | `CANCELLED` |
 //! | anything else | our fault | `INTERNAL`, without its text |
 
 use std::{
@@ -43,6 +43,9 @@ use crate::{
 
 /// Which headers tonic sends along when it does not know a compression.
 const ACCEPT_ENCODING_HEADER: &str = "grpc-accept-encoding";
+
+/// What hyper says when a caller hangs up in the middle of a message.
+const BODY_BROKE_OFF: &str = "error reading a body from connection";
 
 /// Notes how each call ends, and puts what no handler said into our words.
 pub async fn judge(request: Request, next: Next) -> Response {
@@ -112,6 +115,9 @@ fn translate(found: &Status, place: Place) -> Status {
             transport_status(Code::InvalidArgument, Reason::InvalidFields, "This cannot be asked.")
         }
         (Code::Cancelled, _) => Status::cancelled(""),
+        (Code::Unknown, Place::Headers) if found.message().contains(BODY_BROKE_OFF) => {
+            Status::cancelled("")
+        }
         _ => Error::internal(format!("unexpected status {found}")).into(),
     }
 }

@@ -1,6 +1,6 @@
 //! How many calls at once, and what happens to the one too many?
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Request, State},
@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::{ending::Ending, refuse};
 use crate::{
     error::Error,
+    policy::{Access, Policy},
     telemetry::{context, metrics::Metrics},
 };
 
@@ -21,13 +22,26 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Counts the calls in flight.
 pub struct Gauge {
     permits: Arc<Semaphore>,
+    /// Other services' calls have places of their own: what the public does here must not end
+    /// what everyone does there.
+    services_permits: Arc<Semaphore>,
+    services_methods: HashSet<&'static str>,
     metrics: Metrics,
 }
 
 impl Gauge {
-    pub fn new(max_in_flight: usize, metrics: Metrics) -> Self {
-        let permits = max_in_flight.min(Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(permits)), metrics }
+    pub fn new(max_in_flight: usize, policy: &Policy, metrics: Metrics) -> Self {
+        let places = || Arc::new(Semaphore::new(max_in_flight.min(Semaphore::MAX_PERMITS)));
+        Self {
+            permits: places(),
+            services_permits: places(),
+            services_methods: policy.methods_for(Access::Service).collect(),
+            metrics,
+        }
+    }
+
+    fn permits_for(&self, path: &str) -> &Arc<Semaphore> {
+        if self.services_methods.contains(path) { &self.services_permits } else { &self.permits }
     }
 }
 
@@ -40,7 +54,7 @@ pub async fn shed(State(gauge): State<Arc<Gauge>>, request: Request, next: Next)
     if request.uri().path().starts_with("/grpc.health.v1.Health/") {
         return next.run(request).await;
     }
-    let Ok(permit) = Arc::clone(&gauge.permits).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(gauge.permits_for(request.uri().path())).try_acquire_owned() else {
         gauge.metrics.count_shed();
         return refuse(Error::Overloaded { retry: RETRY });
     };

@@ -8,13 +8,13 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use http::StatusCode;
+use http::{Method, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
 
-use super::{cors, deadline, is_rpc, methods::Methods, outcome, shed, telling};
+use super::{arrival, cors, deadline, is_rpc, methods::Methods, outcome, shed, telling};
 use crate::{
     auth::{self, Gate},
     config::ServerSettings,
@@ -40,7 +40,7 @@ pub fn build(routes: Routes, parts: Parts, settings: &ServerSettings) -> Stack {
     let teller =
         telling::Teller { service: parts.service, methods: parts.methods, spans: parts.spans };
     let deadline = deadline::Limits { longest: settings.request_timeout, stopping: parts.stopping };
-    let shed = shed::Gauge::new(settings.max_in_flight, parts.metrics.clone());
+    let shed = shed::Gauge::new(settings.max_in_flight, &parts.gate.policy, parts.metrics.clone());
     let layers = ServiceBuilder::new()
         // Outermost, so that every request has an id, a place in a trace and one line in the
         // log, however deep it got.
@@ -61,6 +61,8 @@ pub fn build(routes: Routes, parts: Parts, settings: &ServerSettings) -> Stack {
         .layer(middleware::from_fn_with_state(Arc::new(deadline), deadline::limit))
         // Outside of auth, which may ask another server: a flood must not get that far.
         .layer(middleware::from_fn_with_state(Arc::new(shed), shed::shed))
+        // Inside the shed, because it is the place there that it gives back.
+        .layer(middleware::from_fn(arrival::limit))
         // Innermost, so that nothing lies between it and the handlers: whoever gets past it
         // was let in, and only then is a message decoded.
         .layer(middleware::from_fn_with_state(Arc::new(parts.gate), auth::admit));
@@ -69,9 +71,12 @@ pub fn build(routes: Routes, parts: Parts, settings: &ServerSettings) -> Stack {
 
 /// There is nothing here but RPCs: says so in words that a browser can show.
 async fn only_rpcs(request: Request, next: Next) -> Response {
-    if is_rpc(request.headers()) {
-        return next.run(request).await;
+    if !is_rpc(request.headers()) {
+        let nothing = "Nothing is here. This server speaks gRPC and grpc-web.\n";
+        return (StatusCode::NOT_FOUND, nothing).into_response();
     }
-    (StatusCode::NOT_FOUND, "Nothing is here. This server speaks gRPC and grpc-web.\n")
-        .into_response()
+    if request.method() != Method::POST {
+        return (StatusCode::METHOD_NOT_ALLOWED, "An RPC is a POST.\n").into_response();
+    }
+    next.run(request).await
 }

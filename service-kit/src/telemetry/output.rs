@@ -126,7 +126,8 @@ fn is_plain(text: &str) -> bool {
 
 fn push_without_controls(line: &mut String, text: &str) {
     for c in text.chars() {
-        if c.is_control() {
+        // Also what looks like a blank, ends a line or turns the direction of writing.
+        if c.is_control() || !(c.is_ascii() || c.is_alphanumeric()) {
             line.extend(c.escape_default());
         } else {
             line.push(c);

@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, postgres::
 use tokio::sync::Mutex;
 
 use crate::{
-    config::{DatabaseSettings, Secret},
+    config::{DatabaseSettings, PoolSettings, Secret},
     db::{Roles, Schema, migrate},
 };
 
@@ -131,7 +131,8 @@ fn member_url(database: &str) -> String {
 }
 
 fn settings(url: &str) -> DatabaseSettings {
-    DatabaseSettings { url: Secret::new(url), pool_size: 4, role_prefix: String::new() }
+    let pool = PoolSettings { size: 4, role_prefix: String::new() };
+    DatabaseSettings { url: Secret::new(url), pool }
 }
 
 /// The one server of this test program, whatever `DATABASE_URL` says. It ends with the program.

@@ -73,9 +73,10 @@ pub fn id_fields(service: &Service<'_>) -> Vec<(MethodDescriptor, Reached)> {
         }
         for reached in descriptor::fields(&method.input()) {
             let name = reached.name();
-            let is_id = reached.field().kind() == Kind::Int64
-                && (reached.field().name() == "id" || reached.field().name().ends_with("_id"));
-            if is_id && !service.ignored.contains(&(path.as_str(), name.as_str())) {
+            // Every number that could be an id is one, unless it is listed.
+            if reached.field().kind() == Kind::Int64
+                && !service.ignored.contains(&(path.as_str(), name.as_str()))
+            {
                 found.push((method.clone(), reached));
             }
         }
@@ -108,5 +109,6 @@ fn set(message: &mut DynamicMessage, reached: &Reached, id: i64) {
         place = inner;
     }
     assert_eq!(place.descriptor(), *last.parent_message());
-    place.set_field(last, Value::I64(id));
+    let id = Value::I64(id);
+    place.set_field(last, if last.is_list() { Value::List(vec![id]) } else { id });
 }

@@ -139,12 +139,51 @@ pub fn conditions(scan: &Value, kinds: &[&str]) -> String {
 
 fn binds_account(scan: &Value, conditions: &str) -> bool {
     let column = if scan["Relation Name"] == "accounts" { "id" } else { "account_id" };
-    // `(account_id = $1)` or, where a join gave it, `(e.account_id = $1)`.
-    conditions.match_indices(&format!("{column} = ")).any(|(at, found)| {
-        let whole_name = !conditions[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        let value = &conditions[at + found.len()..];
-        whole_name && value.starts_with('$')
+    conjuncts(conditions).iter().any(|condition| {
+        // `account_id = $1` or, where a join gave it, `e.account_id = $1`.
+        condition.split_once(" = $").is_some_and(|(left, parameter)| {
+            let named = left == column || left.ends_with(&format!(".{column}"));
+            // $0 is what a sub-select found.
+            named && parameter != "0" && parameter.bytes().all(|byte| byte.is_ascii_digit())
+        })
     })
+}
+
+/// The parts of a condition that must all be true, as PostgreSQL prints it.
+fn conjuncts(condition: &str) -> Vec<&str> {
+    let condition = condition.trim();
+    if let Some(inner) = in_parentheses(condition) {
+        return conjuncts(inner);
+    }
+    let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
+    for (at, byte) in condition.bytes().enumerate() {
+        depth += i32::from(byte == b'(') - i32::from(byte == b')');
+        if depth == 0 && condition[at..].starts_with(" OR ") {
+            return Vec::new();
+        }
+        if depth == 0 && condition[at..].starts_with(" AND ") {
+            parts.push(&condition[start..at]);
+            start = at + " AND ".len();
+        }
+    }
+    if parts.is_empty() {
+        return vec![condition];
+    }
+    parts.push(&condition[start..]);
+    parts.into_iter().flat_map(conjuncts).collect()
+}
+
+/// What is inside a pair of parentheses around the whole.
+fn in_parentheses(condition: &str) -> Option<&str> {
+    let inner = condition.strip_prefix('(')?.strip_suffix(')')?;
+    let mut depth = 0;
+    for byte in inner.bytes() {
+        depth += i32::from(byte == b'(') - i32::from(byte == b')');
+        if depth < 0 {
+            return None;
+        }
+    }
+    Some(inner)
 }
 
 fn writes_without_account(text: &str) -> bool {
@@ -154,4 +193,53 @@ fn writes_without_account(text: &str) -> bool {
         let column = if table.ends_with("accounts") { "(id" } else { "account_id" };
         !columns.contains(column)
     })
+}
+
+/// Places where a query is made out of a text that these checks never see: none, or sentences.
+pub fn unregistered(source: &std::path::Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(source).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(unregistered(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.extend(hidden_queries(&text).map(|place| format!("{}: {place}", path.display())));
+        }
+    }
+    found
+}
+
+/// A query must be made of `sql!`, a list must be registered as a family.
+pub fn hidden_queries(text: &str) -> impl Iterator<Item = String> {
+    let queries = text.match_indices("sqlx::query").filter_map(|(at, _)| {
+        let (_, argument) = text[at..].split_once('(')?;
+        let registered = argument.trim_start().starts_with("sql!(");
+        (!registered).then(|| text[at..].lines().next().unwrap_or_default().to_owned())
+    });
+    let list = (text.contains("ListQuery::new(") && !text.contains("sql_family!("))
+        .then(|| "a ListQuery without sql_family!".to_owned());
+    queries.collect::<Vec<_>>().into_iter().chain(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_is_taken_apart_where_it_is_joined_by_and() {
+        let of = |condition| conjuncts(condition);
+        assert_eq!(of("(account_id = $1)"), ["account_id = $1"]);
+        assert_eq!(of("((account_id = $1) AND (id = $2))"), ["account_id = $1", "id = $2"]);
+        assert!(of("((account_id = $1) OR (id = $2))").is_empty());
+        assert_eq!(of("((a = $1) AND ((b = $2) OR (c = $3)))"), ["a = $1"]);
+    }
+
+    #[test]
+    fn a_query_of_any_other_text_is_noticed() {
+        assert_eq!(hidden_queries("sqlx::query_as(sql!(\"SELECT 1\"))").count(), 0);
+        assert_eq!(hidden_queries("sqlx::query(\n    sql!(\"SELECT 1\"))").count(), 0);
+        assert_eq!(hidden_queries("sqlx::query_scalar(\"SELECT 1\")").count(), 1);
+        assert_eq!(hidden_queries("ListQuery::new(\"SELECT \", 1)").count(), 1);
+    }
 }
