@@ -4,5 +4,6 @@
 
 mod all_in_one;
 mod faults;
+mod owners;
 mod refusals;
 mod support;

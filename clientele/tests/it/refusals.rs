@@ -92,3 +92,13 @@ fn a_service_without_a_database_or_keys_says_what_to_set() {
         assert!(said.contains(&format!("{prefix}_KEYS")), "{said}");
     }
 }
+
+#[test]
+fn the_two_services_must_be_able_to_reach_and_know_each_other() {
+    let said = refusal(&[("CRM_SERVICE_SECRET", "0123456789abcdef")]);
+    assert!(said.contains("IDENTITY_SERVICE_SECRETS"), "{said}");
+    let said = refusal(&[("TLS_CERT_FILE", "/cert"), ("TLS_KEY_FILE", "/key")]);
+    assert!(said.contains("CRM_IDENTITY_URL"), "{said}");
+    let said = refusal(&[("CRM_IDENTITY_URL", "http://identity.example:50051")]);
+    assert!(said.contains("in clear"), "{said}");
+}

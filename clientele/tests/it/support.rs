@@ -114,13 +114,14 @@ pub fn run(name: &str, arguments: &[&str], settings: &[(&str, &str)]) {
 
 fn command(name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(binary(name));
-    // Nothing that happens to be set in somebody's shell.
-    command.env_clear().args(arguments).envs(settings.iter().copied());
+    // Nothing that happens to be set in somebody's shell, but where things are.
+    command.env_clear();
     for inherited in ["PATH", "HOME", "CLIENTELE_POSTGRES"] {
         if let Some(value) = std::env::var_os(inherited) {
             command.env(inherited, value);
         }
     }
+    command.args(arguments).envs(settings.iter().copied());
     command
 }
 

@@ -206,6 +206,11 @@ async fn a_mask_reaches_nothing_but_what_may_change() {
         assert_eq!(refused.code, Code::InvalidArgument, "{path}");
         assert_eq!(refused.fields[0], "update_mask", "{path}");
     }
+    let endless = "x".repeat(1 << 20);
+    let sent = pb::Client { id: made.id, ..Default::default() };
+    let refused = refusal(update(&crm, &ana, sent, &[&endless]).await);
+    assert_eq!(refused.fields, ["update_mask"]);
+    assert!(refused.message.len() < 1000, "nothing of it comes back");
     for required in ["first_name", "status"] {
         let sent = pb::Client { id: made.id, ..Default::default() };
         let refused = refusal(update(&crm, &ana, sent, &[required]).await);
@@ -213,6 +218,16 @@ async fn a_mask_reaches_nothing_but_what_may_change() {
     }
     let refused = refusal(update(&crm, &ana, pb::Client::default(), &["email"]).await);
     assert_eq!(refused.fields, ["client.id"]);
+    assert_eq!(crm.database.digest().await, before);
+}
+
+#[tokio::test]
+async fn an_update_that_changes_nothing_is_none() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    let made = crm.create(&ana, ada()).await;
+    let before = crm.database.digest().await;
+    assert_eq!(update(&crm, &ana, made.clone(), &[]).await.unwrap(), made);
     assert_eq!(crm.database.digest().await, before);
 }
 

@@ -202,6 +202,31 @@ async fn a_page_is_50_unless_asked_and_never_more_than_1000_and_skip_counts_page
     assert_eq!(ask(0, 10_000).await.clients.len(), 0);
 }
 
+#[tokio::test]
+async fn a_page_of_very_large_clients_is_shorter_and_the_next_one_follows() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    let large = pb::Client { notes: "密".repeat(10_000), ..named("Large", "") };
+    for _ in 0..90 {
+        crm.create(&ana, large.clone()).await;
+    }
+    let ask =
+        |page_token| pb::ListClientsRequest { page_size: 1000, page_token, ..Default::default() };
+    let (mut pages, mut seen, mut page_token) =
+        (0, std::collections::BTreeSet::new(), String::new());
+    loop {
+        let page = crm.list(&ana, ask(page_token)).await;
+        pages += 1;
+        assert!(prost::Message::encoded_len(&page) < 3 << 20);
+        seen.extend(page.clients.iter().map(|client| client.id));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!((pages, seen.len()), (2, 90));
+}
+
 /// Security checklist 35 and 51.
 #[tokio::test]
 async fn a_page_token_is_good_for_one_account_and_one_query() {

@@ -25,6 +25,10 @@ async fn a_repeat_gets_the_first_answer_and_has_no_second_effect() {
     let again =
         crm.clients().create_client(signed(&ana, create("Ada"))).await.unwrap().into_inner();
     assert_eq!(again, first);
+    // A UUID has several spellings.
+    let shouted = pb::CreateClientRequest { request_id: ID.to_uppercase(), ..create("Ada") };
+    let again = crm.clients().create_client(signed(&ana, shouted)).await.unwrap().into_inner();
+    assert_eq!(again, first);
     assert_eq!(crm.database.digest().await, before);
 }
 

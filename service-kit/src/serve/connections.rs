@@ -28,6 +28,9 @@ use crate::config::ServerSettings;
 
 /// A peer that does not get through a handshake in this time does not mean to.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// Every HTTP/2 connection begins with them, and no request of HTTP/1.1 is shorter.
+const HTTP2_PREFACE_BYTES: usize = 24;
+const PEEK_PAUSE: Duration = Duration::from_millis(20);
 /// How often a silent HTTP/2 connection is asked whether it still exists …
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// … and how long it may take to say so.
@@ -118,7 +121,12 @@ impl Door {
         let cut = self.cut.clone();
         let served = async {
             match &self.tls {
-                None => self.speak_http(stream).await,
+                None => {
+                    // hyper waits for ever to learn which version of HTTP it is.
+                    if let Ok(true) = timeout(HANDSHAKE_LIMIT, begins_to_speak(&stream)).await {
+                        self.speak_http(stream).await;
+                    }
+                }
                 // In this task and not before: a slow handshake is its own problem only.
                 Some(tls) => match timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
                     Ok(Ok(stream)) => self.speak_http(stream).await,
@@ -144,6 +152,19 @@ impl Door {
         };
         if let Some(Err(error)) = unread::until_due(served).await {
             tracing::debug!(error, "connection failed");
+        }
+    }
+}
+
+/// Waits for as many bytes as tell HTTP/2 from HTTP/1.1; false if the peer leaves before.
+async fn begins_to_speak(stream: &TcpStream) -> bool {
+    let mut first = [0; HTTP2_PREFACE_BYTES];
+    loop {
+        match stream.peek(&mut first).await {
+            Ok(0) | Err(_) => return false,
+            Ok(HTTP2_PREFACE_BYTES) => return true,
+            // Peeking returns at once as long as there is anything.
+            Ok(_) => sleep(PEEK_PAUSE).await,
         }
     }
 }

@@ -40,7 +40,7 @@ impl TestDatabase {
         create(&name, &format!("TEMPLATE {template} STRATEGY FILE_COPY")).await;
         let owner =
             PgPoolOptions::new().max_connections(2).connect(&server().url(&name)).await.unwrap();
-        Self { settings: settings(&member_url(&name)), owner, schema: schema.name }
+        Self { settings: settings(&url_of(&name, MEMBER)), owner, schema: schema.name }
     }
 
     /// Every row of the schema, digested: equal before and after a call that wrote nothing.
@@ -96,6 +96,21 @@ async fn template(schema: &'static Schema) -> String {
     made[schema.name].clone()
 }
 
+/// Gives a database to a new role that may make roles and is no superuser; returns its URL.
+pub async fn owned_by_a_role_maker(database: &DatabaseSettings, owner: &str) -> Secret {
+    let mut connection = PgConnection::connect(database.url.expose()).await.unwrap();
+    let name: String = sqlx::query_scalar("SELECT current_database()::text")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    let make = format!(
+        "CREATE ROLE {owner} LOGIN CREATEROLE PASSWORD '{owner}'; ALTER DATABASE {name} OWNER TO {owner}"
+    );
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(make))).await.unwrap();
+    connection.close().await.unwrap();
+    Secret::new(url_of(&name, owner))
+}
+
 async fn make_template(schema: &'static Schema) -> String {
     let name = format!("template_{}", schema.name);
     create(&name, "").await;
@@ -122,12 +137,10 @@ async fn create(name: &str, how: &str) {
     connection.close().await.unwrap();
 }
 
-fn member_url(database: &str) -> String {
-    server().url(database).replacen(
-        &format!("{}:{}@", server().user(), server().password()),
-        &format!("{MEMBER}:{MEMBER}@"),
-        1,
-    )
+/// The URL of a role whose password is its name.
+fn url_of(database: &str, role: &str) -> String {
+    let superuser = format!("{}:{}@", server().user(), server().password());
+    server().url(database).replacen(&superuser, &format!("{role}:{role}@"), 1)
 }
 
 fn settings(url: &str) -> DatabaseSettings {

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod admin;
+mod arrivals;
 mod browsers;
 mod deadlines;
 mod draining;
