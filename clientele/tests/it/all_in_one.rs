@@ -36,8 +36,8 @@ fn postgres(data: &Path) -> Option<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_start_is_enough_for_a_first_call_and_nothing_is_left_running() {
     let folder = folder("all-in-one");
-    for signal in [Signal::TERM, Signal::INT] {
-        let data = folder.path().join(format!("{signal:?}"));
+    for (name, signal) in [("term", Signal::TERM), ("int", Signal::INT)] {
+        let data = folder.path().join(name);
         let (mut program, mut caller) = start(&data, &[]);
         caller.sign_up("ana").await.unwrap();
         caller.create("Ada", "").await.unwrap();

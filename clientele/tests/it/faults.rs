@@ -238,10 +238,7 @@ async fn while_postgres_is_away_both_refuse_and_afterwards_go_on() {
     let postgres = || {
         Server::start(Settings {
             folder: folder.path().join("postgres"),
-            source: std::env::var("CLIENTELE_POSTGRES")
-                .unwrap_or_default()
-                .parse()
-                .unwrap_or(Source::Search),
+            source: Source::Folder(cluster::binaries().to_owned()),
             durability: Durability::Throwaway,
             max_connections: 50,
             binaries: local_postgres::default_data_folder().join("postgresql"),

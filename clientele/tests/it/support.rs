@@ -14,6 +14,7 @@ use proto::{
     identity::v1::{self as id, auth_service_client::AuthServiceClient},
 };
 use rustix::process::{Pid, Signal, kill_process};
+use service_kit::testing::cluster;
 use tonic::{
     Request, Status,
     transport::{Certificate, Channel, ClientTlsConfig},
@@ -116,10 +117,14 @@ fn command(name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Command
     let mut command = Command::new(binary(name));
     // Nothing that happens to be set in somebody's shell, but where things are.
     command.env_clear();
-    for inherited in ["PATH", "HOME", "CLIENTELE_POSTGRES"] {
+    for inherited in ["PATH", "HOME"] {
         if let Some(value) = std::env::var_os(inherited) {
             command.env(inherited, value);
         }
+    }
+    if name == "clientele" {
+        // What was found or fetched once is not fetched into each data folder again.
+        command.env("CLIENTELE_POSTGRES", cluster::binaries());
     }
     command.args(arguments).envs(settings.iter().copied());
     command

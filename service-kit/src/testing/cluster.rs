@@ -96,6 +96,11 @@ async fn template(schema: &'static Schema) -> String {
     made[schema.name].clone()
 }
 
+/// Where the programs of this test program's server are, for tests that start one of their own.
+pub fn binaries() -> &'static std::path::Path {
+    server().binaries()
+}
+
 /// Gives a database to a new role that may make roles and is no superuser; returns its URL.
 pub async fn owned_by_a_role_maker(database: &DatabaseSettings, owner: &str) -> Secret {
     let mut connection = PgConnection::connect(database.url.expose()).await.unwrap();
