@@ -1,5 +1,7 @@
 //! A running identity-service, and people to call it with.
 
+use std::net::SocketAddr;
+
 use identity_service::{SCHEMA, Settings};
 use proto::{
     common::v1::Role,
@@ -23,6 +25,7 @@ pub const SERVICE_SECRET: &str = "a-secret-among-services";
 /// One service with a database of its own. Ends when it is dropped.
 pub struct Identity {
     pub channel: Channel,
+    pub address: SocketAddr,
     pub database: TestDatabase,
     admin: String,
     _stop: DropGuard,
@@ -39,8 +42,13 @@ pub struct Person {
 
 impl Identity {
     pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With settings changed.
+    pub async fn with(change: impl FnOnce(&mut ServerSettings)) -> Self {
         let database = TestDatabase::new(&SCHEMA).await;
-        let settings = Settings {
+        let mut settings = Settings {
             server: ServerSettings {
                 admin_listen: Some(([127, 0, 0, 1], 0).into()),
                 ..ServerSettings::loopback()
@@ -50,6 +58,7 @@ impl Identity {
             service_secrets: Some(Secret::new(format!("an-older-secret-of-ours,{SERVICE_SECRET}"))),
             hashing_threads: 2,
         };
+        change(&mut settings.server);
         let bound = Bound::bind(&settings.server).await.unwrap();
         let (address, admin) = (bound.address(), bound.admin_address().unwrap());
         let app = identity_service::app(&settings, None).await.unwrap();
@@ -57,7 +66,7 @@ impl Identity {
         let stopped = stop.clone();
         tokio::spawn(async move { serve(app, bound, &settings.server, stopped).await });
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-        Self { channel, database, admin: admin.to_string(), _stop: stop.drop_guard() }
+        Self { channel, address, database, admin: admin.to_string(), _stop: stop.drop_guard() }
     }
 
     pub fn auth(&self) -> AuthServiceClient<Channel> {

@@ -86,3 +86,24 @@ async fn only_services_may_ask() {
     let refused = refusal(identity.auth().get_me(request).await);
     assert_eq!(refused.reason, "TOKEN_MISSING");
 }
+
+/// What the public does to identity-service must not end what everyone does elsewhere.
+#[tokio::test]
+async fn services_are_answered_while_the_public_has_taken_every_place() {
+    let identity = Identity::with(|server| server.max_in_flight = 1).await;
+    let ana = identity.sign_up("ana").await;
+    let stream = tokio::net::TcpStream::connect(identity.address).await.unwrap();
+    let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let url = format!("http://{}/identity.v1.AuthService/Login", identity.address);
+    let request =
+        http::Request::post(url).header("content-type", "application/grpc").body(()).unwrap();
+    let (_answer, _body_never_sent) = send.send_request(request, false).unwrap();
+    loop {
+        match identity.auth().get_me(signed(&ana, pb::GetMeRequest {})).await {
+            Err(status) => break assert_eq!(refusal::<()>(Err(status)).reason, "OVERLOADED"),
+            Ok(_) => tokio::task::yield_now().await,
+        }
+    }
+    assert!(matches!(identity.validate(&ana.token).await, Outcome::Identity(_)));
+}
