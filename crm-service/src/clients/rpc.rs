@@ -109,9 +109,11 @@ impl ClientService for Clients {
         let before = lock_live(&mut tx, id, "client.id").await?;
         etag::check(&client.etag, before.version)?;
         let details = change.apply(&before.details);
-        let client = match details == before.details {
-            true => before,
-            false => sql::update(&mut tx, &before, &details).await?,
+        // What changes nothing leaves the etag as it is.
+        let client = if details == before.details {
+            before
+        } else {
+            sql::update(&mut tx, &before, &details).await?
         };
         let answer = pb::UpdateClientResponse { client: Some(client.into()) };
         repeat.finish(tx, answer).await
