@@ -6,8 +6,11 @@ use service_kit::{
     page::Page,
     sql, sql_family,
 };
+use sqlx::{Postgres, postgres::PgArguments, query::QueryAs};
 
 use super::model::{Client, Details, Filter};
+
+type ClientQuery<'q> = QueryAs<'q, Postgres, Client, PgArguments>;
 
 /// The columns of a [`Client`].
 macro_rules! columns {
@@ -25,26 +28,29 @@ pub async fn insert(tx: &mut TenantTx, details: &Details) -> Result<Client, Erro
          INSERT INTO crm.clients
              (account_id, first_name, last_name, name_key, email, email_key, phone_number, status,
               country, currency, notes, labels, create_time, update_time)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)
+         VALUES ($1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $2, $2)
          RETURNING ",
         columns!()
-    ))
-    .bind(account_id)
-    .bind(&details.first_name)
-    .bind(&details.last_name)
-    .bind(details.name_key())
-    .bind(&details.email)
-    .bind(details.email_key())
-    .bind(&details.phone_number)
-    .bind(&details.status)
-    .bind(&details.country)
-    .bind(&details.currency)
-    .bind(&details.notes)
-    .bind(&details.labels)
-    .bind(now);
-    let client: Client = tx.one(query).await?;
+    ));
+    let client = tx.one(bind_details(query.bind(account_id).bind(now), details)).await?;
     add_search_words(tx, client.id, details).await?;
     Ok(client)
+}
+
+/// What is written of a client, as $3 to $13.
+fn bind_details<'q>(query: ClientQuery<'q>, details: &'q Details) -> ClientQuery<'q> {
+    query
+        .bind(&details.first_name)
+        .bind(&details.last_name)
+        .bind(details.name_key())
+        .bind(&details.email)
+        .bind(details.email_key())
+        .bind(&details.phone_number)
+        .bind(&details.status)
+        .bind(&details.country)
+        .bind(&details.currency)
+        .bind(&details.notes)
+        .bind(&details.labels)
 }
 
 /// A client that is not deleted.
@@ -85,26 +91,13 @@ pub async fn update(
         "UPDATE crm.clients
          SET first_name = $3, last_name = $4, name_key = $5, email = $6, email_key = $7,
              phone_number = $8, status = $9, country = $10, currency = $11, notes = $12,
-             labels = $13, update_time = $14, version = version + 1
-         WHERE account_id = $1 AND id = $2
+             labels = $13, update_time = $2, version = version + 1
+         WHERE account_id = $1 AND id = $14
          RETURNING ",
         columns!()
-    ))
-    .bind(account_id)
-    .bind(before.id)
-    .bind(&details.first_name)
-    .bind(&details.last_name)
-    .bind(details.name_key())
-    .bind(&details.email)
-    .bind(details.email_key())
-    .bind(&details.phone_number)
-    .bind(&details.status)
-    .bind(&details.country)
-    .bind(&details.currency)
-    .bind(&details.notes)
-    .bind(&details.labels)
-    .bind(now);
-    let client: Client = tx.one(query).await?;
+    ));
+    let query = bind_details(query.bind(account_id).bind(now), details);
+    let client = tx.one(query.bind(before.id)).await?;
     if details.search_words() != before.details.search_words() {
         drop_search_words(tx, client.id).await?;
         add_search_words(tx, client.id, details).await?;

@@ -5,8 +5,9 @@
 //! that begins with it.
 
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
+use super::TestDatabase;
 use crate::db::{families, statements};
 
 /// A statement and where it stands.
@@ -32,6 +33,50 @@ pub fn recorded(schema: &str, not: &[&str]) -> Vec<Recorded> {
         .filter(|statement| !foreign.iter().any(|other| statement.text.contains(other.as_str())))
         .filter(|statement| !not.iter().any(|part| statement.text.contains(part)))
         .collect()
+}
+
+/// What holds for the statements of a service beyond what holds for all.
+pub struct Exceptions<'a> {
+    /// Parts of statements that look into all accounts, or at what belongs to none.
+    pub across_accounts: &'a [&'a str],
+    /// Parts of statements that find their one row by another unique key.
+    pub by_another_key: &'a [&'a str],
+    /// Parts of statements that the kit has for the other service only.
+    pub not_ours: &'a [&'a str],
+}
+
+/// Every statement of a service that does not keep to one account or does not use an index by
+/// it; and every exception that is none.
+pub async fn complaints(
+    database: &TestDatabase,
+    schema: &str,
+    exceptions: &Exceptions<'_>,
+) -> Vec<String> {
+    let mut owner = database.owner.acquire().await.unwrap();
+    let mut service = PgConnection::connect(database.settings.url.expose()).await.unwrap();
+    service.execute(AssertSqlSafe(format!("SET ROLE {schema}_app"))).await.unwrap();
+    let is_one_of = |statement: &Recorded, parts: &[&str]| {
+        parts.iter().any(|part| statement.text.contains(part))
+    };
+    let statements = recorded(schema, exceptions.not_ours);
+    let mut complaints = Vec::new();
+    for part in exceptions.across_accounts.iter().chain(exceptions.by_another_key) {
+        if !statements.iter().any(|statement| statement.text.contains(part)) {
+            complaints.push(format!("{part} is no exception to anything"));
+        }
+    }
+    for statement in &statements {
+        if is_one_of(statement, exceptions.across_accounts) {
+            // It has to fit the schema all the same.
+            explain(&mut owner, schema, &statement.text).await;
+            continue;
+        }
+        complaints.extend(unbound_scans(&mut owner, schema, statement).await);
+        if !is_one_of(statement, exceptions.by_another_key) {
+            complaints.extend(unindexed_scans(&mut service, schema, statement).await);
+        }
+    }
+    complaints
 }
 
 /// What is wrong with a statement's use of tenant tables: nothing, or sentences.
