@@ -84,7 +84,8 @@ impl Setup<'_> {
         let mut connection = self.connect(DATABASE).await?;
         // The password consists of hexadecimal digits: there is nothing to escape.
         let make_member = format!(
-            "DO $$ BEGIN CREATE ROLE {member}; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+            "SET client_min_messages = warning;
+             DO $$ BEGIN CREATE ROLE {member}; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
              ALTER ROLE {member} LOGIN NOINHERIT PASSWORD '{}';
              GRANT \"{}\", \"{}\" TO {member};
              REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC;

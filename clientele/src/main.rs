@@ -8,6 +8,7 @@ mod welcome;
 
 use std::process::ExitCode;
 
+use clap::Parser;
 use service_kit::{
     config::StartError,
     serve::{self, Bound, shutdown_token},
@@ -17,8 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 use config::Settings;
 
+/// The whole product: a private PostgreSQL, identity-service and crm-service.
+#[derive(Parser)]
+#[command(version, after_help = "Settings come from the environment; the README lists them.")]
+struct Cli {}
+
 #[tokio::main]
 async fn main() -> ExitCode {
+    let Cli {} = Cli::parse();
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

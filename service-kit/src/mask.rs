@@ -71,6 +71,7 @@ struct Mask<'a>(Option<&'a [String]>);
 
 impl<'a> Mask<'a> {
     const MOST_PATHS: usize = 64;
+    const SHOWN_CHARACTERS: usize = 40;
 
     fn parse(mask: Option<&'a FieldMask>, changeable: &[&str]) -> Result<Self, Flaw> {
         let Some(mask) = mask.filter(|mask| !mask.paths.is_empty()) else {
@@ -79,11 +80,12 @@ impl<'a> Mask<'a> {
         if mask.paths.len() > Self::MOST_PATHS {
             return Err(Flaw::bad("must name at most 64 fields"));
         }
-        // What is wrong in it is not said again: a path may be as long as a message.
-        if mask.paths.iter().all(|path| changeable.contains(&path.as_str())) {
+        let Some(path) = mask.paths.iter().find(|path| !changeable.contains(&path.as_str())) else {
             return Ok(Self(Some(&mask.paths)));
-        }
-        Err(Flaw::bad(format!("must name nothing but {}", changeable.join(", "))))
+        };
+        // Only its beginning is said again: a path may be as long as a message.
+        let beginning: String = path.chars().take(Self::SHOWN_CHARACTERS).collect();
+        Err(Flaw::bad(format!("names {beginning:?}; it may name {}", changeable.join(", "))))
     }
 
     /// Whether the update takes this field, given whether the message has it.

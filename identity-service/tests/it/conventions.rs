@@ -136,7 +136,7 @@ fn every_method_has_one_row_of_policy_and_every_row_a_method() {
         differences(&with_ghost, methods()),
         ["/identity.v1.Ghost/Boo has a policy row and does not exist"]
     );
-    assert!(POLICY.is_sorted_by_key(|rule| rule.method), "the table is sorted");
+    assert!(POLICY.is_sorted_by_key(|rule| rule.method), "the table must be sorted");
 }
 
 #[test]

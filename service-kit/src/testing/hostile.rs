@@ -21,7 +21,10 @@ pub async fn complaints(
     let pool = descriptor::pool();
     for method in descriptor::methods(&pool, package) {
         let path = descriptor::path(&method);
-        let rule = policy.iter().find(|rule| rule.method == path).unwrap();
+        let Some(rule) = policy.iter().find(|rule| rule.method == path) else {
+            complaints.push(format!("{path} has no policy row"));
+            continue;
+        };
         if rule.access == Access::Service {
             continue;
         }
