@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use service_kit::{
     config::StartError,
+    program,
     serve::{self, Bound, shutdown_token},
     telemetry::{self, TelemetryGuard},
 };
@@ -26,13 +27,7 @@ struct Cli {}
 #[tokio::main]
 async fn main() -> ExitCode {
     let Cli {} = Cli::parse();
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::exit(run().await)
 }
 
 /// Starts everything in the order in which it depends on each other, and ends it in reverse.

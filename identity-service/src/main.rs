@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use identity_service::{NAME, SCHEMA, Settings, app, database};
 use service_kit::{
-    config::{Reader, Source, StartError, TelemetrySettings},
+    config::StartError,
     db::migrate,
+    program::{self, Program},
     serve::{self, Bound, shutdown_token},
-    telemetry,
 };
 
 /// Accounts, the people in them, and the credentials they show.
@@ -29,46 +29,29 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    program::exit(match Cli::parse().command {
         Command::Serve => serve().await,
         Command::Migrate => migrate_schema().await,
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 async fn serve() -> Result<(), StartError> {
-    let (settings, telemetry, described) = settings()?;
-    let telemetry = telemetry::init(&telemetry)?;
-    for setting in described.lines() {
-        tracing::info!("{setting}");
-    }
-    let bound = Bound::bind(&settings.server).await?;
-    let app = app(&settings, telemetry.spans()).await?;
-    let served = serve::serve(app, bound, &settings.server, shutdown_token()).await;
-    telemetry.flush().await;
+    let program = begin()?;
+    program.show_settings();
+    let bound = Bound::bind(&program.settings.server).await?;
+    let app = app(&program.settings, program.spans()).await?;
+    let served = serve::serve(app, bound, &program.settings.server, shutdown_token()).await;
+    program.end().await;
     served
 }
 
 async fn migrate_schema() -> Result<(), StartError> {
-    let (settings, telemetry, _) = settings()?;
-    telemetry::init(&telemetry)?;
-    migrate(database(&settings)?, &SCHEMA).await?;
+    let program = begin()?;
+    migrate(database(&program.settings)?, &SCHEMA).await?;
     tracing::info!("the schema {} is up to date", SCHEMA.name);
     Ok(())
 }
 
-fn settings() -> Result<(Settings, TelemetrySettings, String), StartError> {
-    let source = Source::environment();
-    let mut reader = Reader::new(&source);
-    let settings = Settings::read(&mut reader);
-    let telemetry = TelemetrySettings::read(&mut reader, NAME);
-    let described = reader.describe();
-    reader.finish(&["IDENTITY_"])?;
-    Ok((settings, telemetry, described))
+fn begin() -> Result<Program<Settings>, StartError> {
+    Program::begin(NAME, "IDENTITY_", Settings::read)
 }

@@ -64,7 +64,10 @@ impl Server {
     pub fn url(&self, database: &str) -> String {
         let host = percent_encode(&self.socket.path().to_string_lossy());
         let database = percent_encode(database);
-        format!("postgres://{}:{}@{host}:{PORT}/{database}", self.user(), self.password)
+        // Said here, because clients read PGSSLMODE where a URL says nothing; there is no TLS on
+        // a socket.
+        let rest = format!("{host}:{PORT}/{database}?sslmode=disable");
+        format!("postgres://{}:{}@{rest}", self.user(), self.password)
     }
 
     /// The folder that holds the server's socket.

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod mask;
 pub mod page;
 pub mod policy;
+pub mod program;
 pub mod serve;
 pub mod telemetry;
 #[cfg(feature = "testing")]

@@ -2,16 +2,13 @@
 //! for each a proof that it can fail.
 
 use crm_service::{CONSTRAINTS, POLICY, SCHEMA};
-use service_kit::{
-    policy::{Access, differences, rule},
-    testing::{
-        TestDatabase,
-        catalogue::{self, Rules},
-        descriptor,
-        plans::{self, Exceptions, Recorded},
-    },
+use service_kit::testing::{
+    TestDatabase,
+    catalogue::Rules,
+    conventions::{self, connected_as, may_not},
+    descriptor,
+    plans::{self, Exceptions, Recorded},
 };
-use sqlx::{Connection, PgConnection};
 
 const EXCEPTIONS: Exceptions<'static> = Exceptions {
     across_accounts: &["crm.migrations"],
@@ -26,25 +23,12 @@ fn rules() -> Rules<'static> {
 
 #[tokio::test]
 async fn the_schema_keeps_the_rules() {
-    let database = TestDatabase::new(&SCHEMA).await;
-    let mut owner = database.owner.acquire().await.unwrap();
-    let complaints = catalogue::complaints(&mut owner, &rules()).await;
-    assert!(complaints.is_empty(), "{complaints:#?}");
+    conventions::the_schema_keeps_the_rules(&SCHEMA, &rules()).await;
 }
 
 #[tokio::test]
 async fn a_broken_schema_breaks_every_rule_there_is() {
-    let database = TestDatabase::new(&SCHEMA).await;
-    let mut owner = database.owner.acquire().await.unwrap();
-    catalogue::break_every_rule(&mut owner, "crm").await;
-    let complaints = catalogue::complaints(&mut owner, &rules()).await;
-    for rule in catalogue::rules() {
-        assert!(
-            complaints.iter().any(|complaint| complaint.ends_with(rule)),
-            "nothing broke: {rule}"
-        );
-    }
-    assert!(complaints.iter().any(|complaint| complaint.contains("no line in CONSTRAINTS")));
+    conventions::a_broken_schema_breaks_every_rule_there_is(&SCHEMA, &rules()).await;
 }
 
 #[tokio::test]
@@ -93,28 +77,7 @@ async fn a_statement_across_accounts_is_noticed() {
 
 #[test]
 fn every_method_has_one_row_of_policy_and_every_row_a_method() {
-    let pool = descriptor::pool();
-    let methods: Vec<String> =
-        descriptor::methods(&pool, "crm.v1").iter().map(descriptor::path).collect();
-    let methods = || methods.iter().map(String::as_str);
-    assert_eq!(differences(POLICY, methods()), Vec::<String>::new());
-
-    // And it can fail, in each direction.
-    assert_eq!(
-        differences(&POLICY[1..], methods()),
-        [format!("{} has no policy row", POLICY[0].method)]
-    );
-    let with_twice = [POLICY, &[POLICY[0]]].concat();
-    assert_eq!(
-        differences(&with_twice, methods()),
-        [format!("{} has two policy rows", POLICY[0].method)]
-    );
-    let with_ghost = [POLICY, &[rule("/identity.v1.Ghost/Boo", Access::Public)]].concat();
-    assert_eq!(
-        differences(&with_ghost, methods()),
-        ["/identity.v1.Ghost/Boo has a policy row and does not exist"]
-    );
-    assert!(POLICY.is_sorted_by_key(|rule| rule.method), "the table must be sorted");
+    conventions::every_method_has_one_row_of_policy_and_every_row_a_method("crm.v1", POLICY);
 }
 
 #[test]
@@ -129,8 +92,7 @@ fn no_request_can_name_an_account() {
 async fn a_search_by_prefix_is_a_range_of_the_index_under_row_security() {
     let database = TestDatabase::new(&SCHEMA).await;
     populate(&database).await;
-    let mut service = PgConnection::connect(database.settings.url.expose()).await.unwrap();
-    sqlx::query("SET ROLE crm_app").execute(&mut service).await.unwrap();
+    let mut service = connected_as(&database, "crm_app").await;
     let searches: Vec<_> = plans::recorded("crm", &[])
         .into_iter()
         .filter(|statement| statement.text.contains("word >= "))
@@ -151,40 +113,29 @@ async fn a_search_by_prefix_is_a_range_of_the_index_under_row_security() {
     }
 }
 
-/// Security checklist 37.
+/// Security checklist 37 and 61.
 #[tokio::test]
 async fn the_working_role_sees_nothing_without_an_account_and_can_undo_nothing() {
     let database = TestDatabase::new(&SCHEMA).await;
-    let mut service = PgConnection::connect(database.settings.url.expose()).await.unwrap();
     database.execute("INSERT INTO crm.accounts (id) VALUES (7)").await;
-    sqlx::query("SET ROLE crm_app").execute(&mut service).await.unwrap();
-    let role: String =
-        sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut service).await.unwrap();
-    assert_eq!(role, "crm_app");
+    let mut service = connected_as(&database, "crm_app").await;
     let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM crm.accounts")
         .fetch_one(&mut service)
         .await
         .unwrap();
     assert_eq!(seen, 0);
-    for forbidden in [
+    let beyond_it = [
         "ALTER TABLE crm.accounts DISABLE ROW LEVEL SECURITY",
         "TRUNCATE crm.answers",
         "DROP TABLE crm.answers",
         "DELETE FROM crm.clients",
         "INSERT INTO crm.accounts (id) VALUES (8)",
-    ] {
-        assert!(sqlx::query(forbidden).execute(&mut service).await.is_err(), "{forbidden}");
-    }
-    sqlx::query("SET ROLE crm_lookup").execute(&mut service).await.unwrap();
-    assert!(
-        sqlx::query("UPDATE crm.clients SET is_active = true").execute(&mut service).await.is_err()
-    );
-    assert!(
-        sqlx::query("SELECT sealed FROM identity.employee_tokens")
-            .execute(&mut service)
-            .await
-            .is_err()
-    );
+    ];
+    may_not(&mut service, &beyond_it).await;
+    let mut service = connected_as(&database, "crm_lookup").await;
+    let beyond_it =
+        ["UPDATE crm.clients SET status = 'active'", "SELECT first_name FROM crm.clients"];
+    may_not(&mut service, &beyond_it).await;
 }
 
 #[test]

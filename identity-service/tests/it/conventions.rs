@@ -2,16 +2,13 @@
 //! for each a proof that it can fail.
 
 use identity_service::{CONSTRAINTS, POLICY, SCHEMA};
-use service_kit::{
-    policy::{Access, differences, rule},
-    testing::{
-        TestDatabase,
-        catalogue::{self, Rules},
-        descriptor,
-        plans::{self, Exceptions, Recorded},
-    },
+use service_kit::testing::{
+    TestDatabase,
+    catalogue::Rules,
+    conventions::{self, connected_as, may_not},
+    descriptor,
+    plans::{self, Exceptions, Recorded},
 };
-use sqlx::{Connection, PgConnection};
 
 const EXCEPTIONS: Exceptions<'static> = Exceptions {
     across_accounts: &[
@@ -45,25 +42,12 @@ fn rules() -> Rules<'static> {
 
 #[tokio::test]
 async fn the_schema_keeps_the_rules() {
-    let database = TestDatabase::new(&SCHEMA).await;
-    let mut owner = database.owner.acquire().await.unwrap();
-    let complaints = catalogue::complaints(&mut owner, &rules()).await;
-    assert!(complaints.is_empty(), "{complaints:#?}");
+    conventions::the_schema_keeps_the_rules(&SCHEMA, &rules()).await;
 }
 
 #[tokio::test]
 async fn a_broken_schema_breaks_every_rule_there_is() {
-    let database = TestDatabase::new(&SCHEMA).await;
-    let mut owner = database.owner.acquire().await.unwrap();
-    catalogue::break_every_rule(&mut owner, "identity").await;
-    let complaints = catalogue::complaints(&mut owner, &rules()).await;
-    for rule in catalogue::rules() {
-        assert!(
-            complaints.iter().any(|complaint| complaint.ends_with(rule)),
-            "nothing broke: {rule}"
-        );
-    }
-    assert!(complaints.iter().any(|complaint| complaint.contains("no line in CONSTRAINTS")));
+    conventions::a_broken_schema_breaks_every_rule_there_is(&SCHEMA, &rules()).await;
 }
 
 #[tokio::test]
@@ -115,28 +99,7 @@ async fn a_statement_across_accounts_is_noticed() {
 
 #[test]
 fn every_method_has_one_row_of_policy_and_every_row_a_method() {
-    let pool = descriptor::pool();
-    let methods: Vec<String> =
-        descriptor::methods(&pool, "identity.v1").iter().map(descriptor::path).collect();
-    let methods = || methods.iter().map(String::as_str);
-    assert_eq!(differences(POLICY, methods()), Vec::<String>::new());
-
-    // And it can fail, in each direction.
-    assert_eq!(
-        differences(&POLICY[1..], methods()),
-        [format!("{} has no policy row", POLICY[0].method)]
-    );
-    let with_twice = [POLICY, &[POLICY[0]]].concat();
-    assert_eq!(
-        differences(&with_twice, methods()),
-        [format!("{} has two policy rows", POLICY[0].method)]
-    );
-    let with_ghost = [POLICY, &[rule("/identity.v1.Ghost/Boo", Access::Public)]].concat();
-    assert_eq!(
-        differences(&with_ghost, methods()),
-        ["/identity.v1.Ghost/Boo has a policy row and does not exist"]
-    );
-    assert!(POLICY.is_sorted_by_key(|rule| rule.method), "the table must be sorted");
+    conventions::every_method_has_one_row_of_policy_and_every_row_a_method("identity.v1", POLICY);
 }
 
 #[test]
@@ -149,49 +112,37 @@ fn no_request_can_name_an_account() {
     assert_eq!(found, ["identity.v1.EmployeeService.CreateEmployee takes employee.account_id"]);
 }
 
-/// Security checklist 37.
+/// Security checklist 37 and 61.
 #[tokio::test]
 async fn the_working_role_sees_nothing_without_an_account_and_can_undo_nothing() {
     let database = TestDatabase::new(&SCHEMA).await;
-    let mut service = PgConnection::connect(database.settings.url.expose()).await.unwrap();
     database
         .execute(
             "INSERT INTO identity.accounts (name, email, default_currency, create_time, update_time)
              VALUES ('Acme', 'a@example.com', 'USD', now(), now())",
         )
         .await;
-    sqlx::query("SET ROLE identity_app").execute(&mut service).await.unwrap();
-    let role: String =
-        sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut service).await.unwrap();
-    assert_eq!(role, "identity_app");
+    let mut service = connected_as(&database, "identity_app").await;
     let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM identity.accounts")
         .fetch_one(&mut service)
         .await
         .unwrap();
     assert_eq!(seen, 0);
-    for forbidden in [
+    let beyond_it = [
         "ALTER TABLE identity.accounts DISABLE ROW LEVEL SECURITY",
         "TRUNCATE identity.answers",
         "DROP TABLE identity.answers",
         "DELETE FROM identity.employees",
         "INSERT INTO identity.accounts (name, email, default_currency, create_time, update_time)
          VALUES ('x', 'x', 'x', now(), now())",
-    ] {
-        assert!(sqlx::query(forbidden).execute(&mut service).await.is_err(), "{forbidden}");
-    }
-    sqlx::query("SET ROLE identity_lookup").execute(&mut service).await.unwrap();
-    assert!(
-        sqlx::query("UPDATE identity.employees SET is_active = true")
-            .execute(&mut service)
-            .await
-            .is_err()
-    );
-    assert!(
-        sqlx::query("SELECT sealed FROM identity.employee_tokens")
-            .execute(&mut service)
-            .await
-            .is_err()
-    );
+    ];
+    may_not(&mut service, &beyond_it).await;
+    let mut service = connected_as(&database, "identity_lookup").await;
+    let beyond_it = [
+        "UPDATE identity.employees SET is_active = true",
+        "SELECT sealed FROM identity.employee_tokens",
+    ];
+    may_not(&mut service, &beyond_it).await;
 }
 
 #[tokio::test]

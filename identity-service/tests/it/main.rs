@@ -3,6 +3,7 @@
 
 mod conventions;
 mod employees;
+mod environment;
 mod health;
 mod hostile;
 mod isolation;

@@ -230,7 +230,25 @@ impl HttpBody for Stream {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::{BodyExt, StreamBody};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_stream_ends_well_when_it_is_old_or_the_server_stops() {
+        let silent =
+            || Body::new(StreamBody::new(futures::stream::pending::<Result<_, axum::Error>>()));
+        let (never, stopped) = (CancellationToken::new(), CancellationToken::new());
+        stopped.cancel();
+        for (age, stopping) in [(Duration::ZERO, never.clone()), (MAX_STREAM_AGE, stopped)] {
+            let mut stream = Stream::new(silent(), age, stopping);
+            let last = stream.frame().await.unwrap().unwrap().into_trailers().unwrap();
+            assert_eq!(last[Status::GRPC_STATUS], "0");
+            assert!(stream.frame().await.is_none() && stream.is_end_stream());
+        }
+        let mut young = Stream::new(silent(), MAX_STREAM_AGE, never);
+        assert!(timeout(Duration::from_millis(50), young.frame()).await.is_err());
+    }
 
     fn parsed(text: &'static str) -> Option<Duration> {
         let headers = [("grpc-timeout".parse().unwrap(), HeaderValue::from_static(text))];

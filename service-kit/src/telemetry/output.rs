@@ -111,17 +111,19 @@ fn push_field(line: &mut String, name: &str, value: &Value) {
     };
     let _infallible = match value {
         Value::String(text) if is_plain(text) => write!(line, " {name}={text}{unit}"),
-        Value::String(text) => write!(line, " {name}={text:?}{unit}"),
+        Value::String(text) => {
+            let mut quoted = String::new();
+            push_without_controls(&mut quoted, &format!("{text:?}"));
+            write!(line, " {name}={quoted}{unit}")
+        }
         other => write!(line, " {name}={other}{unit}"),
     };
 }
 
 /// Whether a value can stand in a line without quotes.
 fn is_plain(text: &str) -> bool {
-    !text.is_empty()
-        && !text
-            .chars()
-            .any(|c| c.is_whitespace() || c.is_control() || matches!(c, '"' | '=' | '\\'))
+    let plain = |c: char| c.is_alphanumeric() || (c.is_ascii_graphic() && !"\"=\\".contains(c));
+    !text.is_empty() && text.chars().all(plain)
 }
 
 fn push_without_controls(line: &mut String, text: &str) {
@@ -194,6 +196,17 @@ mod tests {
         assert_eq!(object["code"], "OK");
         assert_eq!(object["db_ms"], 1.8);
         assert_eq!(object["message"], "done OK");
+    }
+
+    #[test]
+    fn nothing_invisible_stands_in_a_line_as_it_is() {
+        for odd in ['\u{202e}', '\u{2028}', '\u{200b}', '\u{a0}', '\u{7f}'] {
+            let lines =
+                lines(|| tracing::warn!(target: "t", path = format!("a{odd}b"), "said a{odd}b"));
+            assert!(!lines[0].contains(odd), "{:?}", lines[0]);
+        }
+        let lines = lines(|| tracing::warn!(target: "t", name = "Zoë", "said Zoë"));
+        assert_eq!(lines[0], "NOW WARN t: said Zoë name=Zoë");
     }
 
     #[test]

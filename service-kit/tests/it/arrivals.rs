@@ -43,3 +43,18 @@ async fn a_connection_that_does_not_begin_to_speak_is_ended() {
         assert!(started.elapsed() < PATIENCE && rest.is_empty());
     }
 }
+
+#[tokio::test]
+async fn one_connection_too_many_waits_until_another_ends() {
+    let server = Plan::with(echo(), |settings| settings.max_connections = 1).start().await;
+    let first = server.channel().await;
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    second.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    let early =
+        tokio::time::timeout(Duration::from_millis(300), second.read_to_string(&mut answer));
+    assert!(early.await.is_err() && answer.is_empty(), "it waits: {answer}");
+    drop(first);
+    tokio::time::timeout(PATIENCE, second.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+}

@@ -123,3 +123,23 @@ async fn health_of_an_unknown_service_is_not_found() {
         (Code::NotFound, "NOT_FOUND")
     );
 }
+
+#[tokio::test]
+async fn an_rpc_is_a_post_and_nothing_else() {
+    let server = server().await;
+    for content_type in ["application/grpc", "application/grpc-web+proto"] {
+        for verb in ["GET", "PUT", "PATCH", "DELETE", "HEAD"] {
+            let call = http::Request::builder()
+                .method(verb)
+                .uri(METHOD)
+                .header("content-type", content_type)
+                .body(http_body_util::Full::from(body("hello")));
+            let answer = server.send(call.unwrap()).await;
+            assert_eq!(
+                answer.status,
+                http::StatusCode::METHOD_NOT_ALLOWED,
+                "{verb} {content_type}"
+            );
+        }
+    }
+}
