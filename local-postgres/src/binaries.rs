@@ -1,7 +1,7 @@
 //! Which of the PostgreSQL installations at hand do we use?
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -92,22 +92,35 @@ pub(crate) async fn choose(
     match source {
         Source::Folder(folder) => blocking(move || Binaries::inspect(&folder, &user)).await,
         Source::Fetch => fetch::fetch(fetched, user, major).await,
+        Source::FetchMajor(major) => fetch::fetch(fetched, user, Some(major)).await,
         Source::Search => {
-            let seeker = user.clone();
-            let found = blocking(move || Ok(search(&seeker))).await?;
-            match found.into_iter().find(|found| major.is_none_or(|major| major == found.major)) {
-                Some(fitting) => Ok(fitting),
-                None => fetch::fetch(fetched, user, major).await,
-            }
+            let path = env::var_os("PATH").unwrap_or_default();
+            search_or_fetch((path, &PLACES), user, fetched, major).await
         }
     }
 }
 
+/// A `PATH`, and where packages put their folders.
+type Places = (OsString, &'static [(&'static str, &'static str, &'static str)]);
+
+async fn search_or_fetch(
+    places: Places,
+    user: User,
+    fetched: PathBuf,
+    major: Option<u32>,
+) -> Result<Binaries, Error> {
+    let seeker = user.clone();
+    let found = blocking(move || Ok(search(&places, &seeker))).await?;
+    match found.into_iter().find(|found| major.is_none_or(|major| major == found.major)) {
+        Some(fitting) => Ok(fitting),
+        None => fetch::fetch(fetched, user, major).await,
+    }
+}
+
 /// All installations that can be used, the preferred one first.
-fn search(user: &User) -> Vec<Binaries> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let on_path = env::split_paths(&path).filter_map(|folder| resolve(&folder));
-    let in_places = PLACES.into_iter().flat_map(|(parent, prefix, below)| {
+fn search((path, places): &Places, user: &User) -> Vec<Binaries> {
+    let on_path = env::split_paths(path).filter_map(|folder| resolve(&folder));
+    let in_places = places.iter().flat_map(|&(parent, prefix, below)| {
         by_version(Path::new(parent), prefix).into_iter().map(move |folder| folder.join(below))
     });
     let mut found = Vec::<Binaries>::new();
@@ -168,7 +181,8 @@ fn parse_version(answer: &str) -> Option<(u32, String)> {
 mod tests {
     use super::*;
     use crate::throwaway_folder;
-    use std::os::unix::fs::symlink;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
     fn a_version_is_read_from_what_postgres_says() {
@@ -209,5 +223,37 @@ mod tests {
         assert_eq!(resolve(&linked), Some(real.clone()));
         assert_eq!(resolve(&real), Some(real));
         assert_eq!(resolve(&empty), None);
+    }
+    /// A folder with programs that only know their version.
+    fn install(bin: &Path, version: &str) {
+        fs::create_dir_all(bin).unwrap();
+        for program in ["postgres", "initdb"] {
+            let says = format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}'\n");
+            fs::write(bin.join(program), says).unwrap();
+            fs::set_permissions(bin.join(program), Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_installed_is_fetched_and_what_is_installed_is_not() {
+        let user = User::of_new_folder().unwrap();
+        let folder = throwaway_folder("search").unwrap();
+        let (installed, fetched) = (folder.join("installed"), folder.join("fetched"));
+        install(&installed, "16.1");
+        let installed = installed.canonicalize().unwrap();
+        // As if it had been fetched before, which is known by the names of the folders.
+        let newest = fetched.join(fetch::folder_of(None).unwrap()).join("bin");
+        let of_cluster = fetched.join(fetch::folder_of(Some(17)).unwrap()).join("bin");
+        install(&newest, "18.0");
+        install(&of_cluster, "17.0");
+
+        let chosen = async |path: &Path, major| {
+            let places: Places = (path.as_os_str().to_owned(), &[]);
+            search_or_fetch(places, user.clone(), fetched.clone(), major).await.unwrap().folder
+        };
+        assert_eq!(chosen(&installed, None).await, installed);
+        assert_eq!(chosen(&installed, Some(16)).await, installed);
+        assert_eq!(chosen(&installed, Some(17)).await, of_cluster, "of the wrong version");
+        assert_eq!(chosen(Path::new(""), None).await, newest, "there is none");
     }
 }

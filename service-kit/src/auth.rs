@@ -19,7 +19,8 @@ use tonic::Status;
 use zeroize::Zeroizing;
 
 use crate::{
-    caller::{Caller, Facts},
+    access::rank,
+    caller::{Actor, Caller, Facts},
     config::{Reflection, Secret, StartError},
     error::Error,
     policy::{Access, Policy, Rule},
@@ -68,15 +69,17 @@ impl Gate {
         match self.required(rule.access) {
             Access::Public => Ok(None),
             Access::Service => self.service_secrets.check(headers).map(|()| None),
-            Access::Needs(permission) => {
+            Access::Reflection => Err(Error::MethodUnknown),
+            access => {
                 let facts = self.identify(headers).await?;
-                if !facts.permissions.contains(&permission) {
-                    return Err(Error::Denied(permission));
+                // Programs sleep until it is open again; people may have to open it.
+                let is_employee = matches!(facts.actor, Actor::Employee(_));
+                if facts.account_closed && !(rule.even_closed && is_employee) {
+                    return Err(Error::ACCOUNT_CLOSED);
                 }
+                satisfied(access, &facts)?;
                 Ok(Some(Caller::admitted(facts)))
             }
-            Access::SignedIn => Ok(Some(Caller::admitted(self.identify(headers).await?))),
-            Access::Reflection => Err(Error::MethodUnknown),
         }
     }
 
@@ -91,6 +94,21 @@ impl Gate {
 
     async fn identify(&self, headers: &HeaderMap) -> Result<Facts, Error> {
         self.authenticator.authenticate(&Credential::from_headers(headers)?).await
+    }
+}
+
+/// Whether somebody who is known may do what a row of the policy asks for.
+fn satisfied(access: Access, facts: &Facts) -> Result<(), Error> {
+    let is_employee = matches!(facts.actor, Actor::Employee(_));
+    match access {
+        Access::Needs(permission) if !facts.permissions.contains(&permission) => {
+            Err(Error::Denied(permission))
+        }
+        Access::AtLeast(role) if !is_employee || rank(facts.role) < rank(role) => {
+            Err(Error::RoleRequired(role))
+        }
+        Access::Employee if !is_employee => Err(Error::EMPLOYEES_ONLY),
+        _ => Ok(()),
     }
 }
 

@@ -21,6 +21,7 @@
 //! ```
 
 mod database;
+mod housekeeping;
 mod reader;
 mod secret;
 mod server;
@@ -28,6 +29,7 @@ mod start_error;
 mod telemetry;
 
 pub use database::{DatabaseSettings, PoolSettings};
+pub use housekeeping::HousekeepingSettings;
 pub use reader::{Reader, Source};
 pub use secret::Secret;
 pub use server::{Reflection, ServerSettings, TlsFiles};

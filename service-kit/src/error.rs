@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, collections::HashMap, error::Error as StdError, time::Duration};
 
-use proto::common::v1::{ErrorReason as Reason, Permission};
+use proto::common::v1::{ErrorReason as Reason, Permission, Role};
 use tonic::{Code, Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
@@ -21,6 +21,8 @@ pub const DOMAIN: &str = "clientele";
 pub const REASON_TRAILER: &str = "error-reason";
 /// The trailer that says after how many seconds a retry makes sense.
 pub const RETRY_TRAILER: &str = "retry-after";
+/// As long as whoever was in the way usually takes to be through.
+const CONFLICT_RETRY: Duration = Duration::from_millis(100);
 
 /// Why a call does not get what it asked for.
 #[derive(Debug)]
@@ -41,8 +43,18 @@ pub enum Error {
     Unauthenticated(Reason),
     /// Somebody we know, who may not do this.
     Denied(Permission),
-    /// Nobody gives a role above their own.
-    RoleAboveOwn,
+    /// Somebody we know, whose role is too low.
+    RoleRequired(Role),
+    /// Somebody we know, who may not do this to that.
+    Forbidden { reason: Reason, sentence: &'static str },
+    /// The right request at the wrong moment.
+    Refused { reason: Reason, sentence: &'static str },
+    /// A code that opens nothing, any more or at all.
+    CodeInvalid,
+    /// Too many attempts from where this one comes.
+    TooManyAttempts { retry: Duration },
+    /// What follows this cursor is no longer kept.
+    CursorExpired,
     /// There is no such method.
     MethodUnknown,
     /// Too much at once.
@@ -56,9 +68,32 @@ pub enum Error {
 }
 
 impl Error {
+    pub const ROLE_ABOVE_OWN: Self = Self::Forbidden {
+        reason: Reason::RoleAboveOwn,
+        sentence: "Nobody gives a role above their own.",
+    };
+    pub const RANK_TOO_LOW: Self = Self::Forbidden {
+        reason: Reason::RankTooLow,
+        sentence: "Nobody manages a person of a higher role.",
+    };
+    pub const EMPLOYEES_ONLY: Self = Self::Forbidden {
+        reason: Reason::EmployeesOnly,
+        sentence: "Only a person may do this, for themselves.",
+    };
+    pub const ACCOUNT_CLOSED: Self =
+        Self::Refused { reason: Reason::AccountClosed, sentence: "The account is closed." };
+
     /// Our fault, described for the log.
     pub fn internal(error: impl Into<BoxError>) -> Self {
         Self::Internal(error.into())
+    }
+
+    /// What the log says where no caller is told: a task of the service's own failed.
+    pub fn for_log(&self) -> Cow<'static, str> {
+        match self {
+            Self::Internal(source) => source.to_string().into(),
+            _ => self.message(),
+        }
     }
 
     /// The database does not answer.
@@ -74,12 +109,17 @@ impl Error {
             Self::RequestIdReused => Reason::RequestIdReused,
             Self::NotFound { .. } => Reason::NotFound,
             Self::Taken { reason, .. }
+            | Self::Forbidden { reason, .. }
+            | Self::Refused { reason, .. }
             | Self::Unauthenticated(reason)
             | Self::Unavailable { reason, .. } => *reason,
             Self::Stale => Reason::EtagStale,
             Self::Conflict => Reason::Conflict,
             Self::Denied(_) => Reason::PermissionDenied,
-            Self::RoleAboveOwn => Reason::RoleAboveOwn,
+            Self::RoleRequired(_) => Reason::RoleRequired,
+            Self::CodeInvalid => Reason::CodeInvalid,
+            Self::TooManyAttempts { .. } => Reason::TooManyAttempts,
+            Self::CursorExpired => Reason::CursorExpired,
             Self::MethodUnknown => Reason::MethodUnknown,
             Self::Overloaded { .. } => Reason::Overloaded,
             Self::DeadlineExceeded => Reason::DeadlineExceeded,
@@ -89,14 +129,18 @@ impl Error {
 
     fn code(&self) -> Code {
         match self {
-            Self::Invalid(_) | Self::RequestIdReused => Code::InvalidArgument,
+            Self::Invalid(_) | Self::RequestIdReused | Self::CodeInvalid => Code::InvalidArgument,
             Self::NotFound { .. } => Code::NotFound,
             Self::Taken { .. } => Code::AlreadyExists,
             Self::Stale | Self::Conflict => Code::Aborted,
             Self::Unauthenticated(_) => Code::Unauthenticated,
-            Self::Denied(_) | Self::RoleAboveOwn => Code::PermissionDenied,
+            Self::Denied(_) | Self::RoleRequired(_) | Self::Forbidden { .. } => {
+                Code::PermissionDenied
+            }
+            Self::Refused { .. } => Code::FailedPrecondition,
+            Self::CursorExpired => Code::OutOfRange,
             Self::MethodUnknown => Code::Unimplemented,
-            Self::Overloaded { .. } => Code::ResourceExhausted,
+            Self::Overloaded { .. } | Self::TooManyAttempts { .. } => Code::ResourceExhausted,
             Self::DeadlineExceeded => Code::DeadlineExceeded,
             Self::Unavailable { .. } => Code::Unavailable,
             Self::Internal(_) => Code::Internal,
@@ -111,7 +155,9 @@ impl Error {
             Self::Invalid(violations) => format!("Invalid fields: {violations}").into(),
             Self::RequestIdReused => "This request_id was used before, with another body.".into(),
             Self::NotFound { resource, field } => format!("No {resource} has this {field}.").into(),
-            Self::Taken { sentence, .. } => (*sentence).into(),
+            Self::Taken { sentence, .. }
+            | Self::Forbidden { sentence, .. }
+            | Self::Refused { sentence, .. } => (*sentence).into(),
             Self::Stale => "It was changed meanwhile: read it again.".into(),
             Self::Conflict => "Another call got in the way: try again.".into(),
             Self::Unauthenticated(reason) => unauthenticated_message(*reason).into(),
@@ -119,7 +165,14 @@ impl Error {
                 format!("This needs the permission {}.", access::permission_name(*permission))
                     .into()
             }
-            Self::RoleAboveOwn => "Nobody gives a role above their own.".into(),
+            Self::RoleRequired(role) => format!(
+                "This is for employees with the role {} or a higher one.",
+                access::role_text(*role)
+            )
+            .into(),
+            Self::CodeInvalid => "This code is not valid, or no longer.".into(),
+            Self::TooManyAttempts { .. } => "Too many attempts: try again later.".into(),
+            Self::CursorExpired => "What follows this cursor is no longer kept: begin anew.".into(),
             Self::MethodUnknown => "There is no method of this name.".into(),
             Self::Overloaded { .. } => "Too many calls at once: try again shortly.".into(),
             Self::DeadlineExceeded => "Not done within the time allowed.".into(),
@@ -154,6 +207,7 @@ impl Error {
                 vec![("resource", (*resource).to_owned()), ("field", (*field).to_owned())]
             }
             Self::Denied(permission) => vec![("permission", access::permission_name(*permission))],
+            Self::RoleRequired(role) => vec![("role", access::role_text(*role).to_owned())],
             _ => vec![],
         };
         pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
@@ -161,7 +215,10 @@ impl Error {
 
     fn retry(&self) -> Option<Duration> {
         match self {
-            Self::Overloaded { retry } | Self::Unavailable { retry, .. } => Some(*retry),
+            Self::Overloaded { retry }
+            | Self::TooManyAttempts { retry }
+            | Self::Unavailable { retry, .. } => Some(*retry),
+            Self::Conflict => Some(CONFLICT_RETRY),
             _ => None,
         }
     }
@@ -178,6 +235,7 @@ impl From<Error> for Status {
             trailers.insert(REASON_TRAILER, reason);
         }
         if let Some(retry) = error.retry() {
+            // Whole seconds, as in HTTP; the details know it exactly.
             trailers.insert(RETRY_TRAILER, MetadataValue::from(retry.as_secs().max(1)));
         }
         status
@@ -194,6 +252,11 @@ impl From<Violations> for Error {
     fn from(violations: Violations) -> Self {
         Self::Invalid(violations)
     }
+}
+
+/// What a person reads.
+pub fn message_of(error: &Error) -> Cow<'static, str> {
+    error.message()
 }
 
 /// A reason as programs read it: the name in the enum without its prefix.
@@ -214,7 +277,7 @@ pub(crate) fn transport_status(code: Code, reason: Reason, message: &str) -> Sta
 /// What people read; the first two as the old API said them.
 pub fn unauthenticated_message(reason: Reason) -> &'static str {
     match reason {
-        Reason::TokenInvalid | Reason::TokenRevoked => "Invalid token.",
+        Reason::TokenInvalid | Reason::TokenRevoked | Reason::TokenExpired => "Invalid token.",
         Reason::EmployeeInactive => "User inactive or deleted.",
         Reason::InvalidCredentials => "Invalid credentials",
         Reason::AuthorizationAmbiguous => "Send one authorization header, not several.",

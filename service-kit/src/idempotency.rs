@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     Reply,
-    db::TenantTx,
+    db::{Act, TenantTx},
     error::Error,
     fields::{Flaw, request_id},
     keys::{Keyring, Purpose},
@@ -52,9 +52,9 @@ impl Repeats {
         })
     }
 
-    /// A public call about an e-mail address.
-    pub fn of_public<R: Repeatable>(&self, request: &R, email_key: String) -> Result<Repeat, Flaw> {
-        Ok(Repeat { public: Some(email_key), ..self.of(request)? })
+    /// A public call: repeatable by whoever knows `scope`, an e-mail address or a code.
+    pub fn of_public<R: Repeatable>(&self, request: &R, scope: String) -> Result<Repeat, Flaw> {
+        Ok(Repeat { public: Some(scope), ..self.of(request)? })
     }
 }
 
@@ -84,11 +84,16 @@ impl Repeat {
         Ok(Some(A::decode(plain.as_slice()).map_err(Error::internal)?))
     }
 
-    /// Ends the call well: keeps the answer for repeats, makes it all true together, and
-    /// answers.
-    pub async fn finish<A: Message + Name>(self, mut tx: TenantTx, answer: A) -> Reply<A> {
+    /// Ends the call well: keeps the answer for repeats, records what was done, makes it all
+    /// true together, and answers.
+    pub async fn finish<A: Message + Name>(
+        self,
+        mut tx: TenantTx,
+        acts: impl IntoIterator<Item = Act>,
+        answer: A,
+    ) -> Reply<A> {
         self.store(&mut tx, &answer).await?;
-        tx.commit().await?;
+        tx.commit(acts).await?;
         reply(answer)
     }
 

@@ -118,6 +118,12 @@ impl Keyring {
         [&[key.number], key.tag(purpose, parts).as_slice()].concat()
     }
 
+    /// What every key of this ring makes of these parts, the first one's first: for secrets that
+    /// are derived and not stored.
+    pub fn tags(&self, purpose: Purpose, parts: &[&[u8]]) -> Vec<[u8; 32]> {
+        self.0.iter().map(|key| key.tag(purpose, parts)).collect()
+    }
+
     /// Whether a key of this ring made this tag for these parts.
     pub fn verify(&self, purpose: Purpose, parts: &[&[u8]], tag: &[u8]) -> bool {
         let Some((number, shown)) = tag.split_first() else {
@@ -125,6 +131,12 @@ impl Keyring {
         };
         let key = self.0.iter().find(|key| key.number == *number);
         key.is_some_and(|key| key.tag(purpose, parts).ct_eq(shown).into())
+    }
+
+    /// What each key gives for a purpose that needs key material of its own, with the key's
+    /// number; the first one first.
+    pub fn derived(&self, purpose: Purpose) -> Vec<(u8, Zeroizing<[u8; 32]>)> {
+        self.0.iter().map(|key| (key.number, key.derived(purpose))).collect()
     }
 }
 
@@ -230,6 +242,19 @@ mod tests {
             ring.sign(Purpose::FINGERPRINT, &[b"ab", b"c"]),
             ring.sign(Purpose::FINGERPRINT, &[b"a", b"bc"])
         );
+    }
+
+    #[test]
+    fn each_key_gives_the_same_for_a_purpose_wherever_it_stands() {
+        let old = Keyring::generate();
+        let new = Keyring::generate().replacen('1', "2", 1);
+        let purpose = Purpose::new("a use");
+        let before = ring(&old).derived(purpose);
+        let during = ring(&format!("{new},{old}")).derived(purpose);
+        assert_eq!(during.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(during[1], before[0]);
+        assert_ne!(during[0].1, during[1].1);
+        assert_ne!(ring(&old).derived(Purpose::new("another use"))[0].1, before[0].1);
     }
 
     #[test]

@@ -59,6 +59,12 @@ impl Present for i32 {
     }
 }
 
+impl<T> Present for Option<T> {
+    fn is_present(&self) -> bool {
+        self.is_some()
+    }
+}
+
 impl<K, V> Present for BTreeMap<K, V> {
     fn is_present(&self) -> bool {
         !self.is_empty()
@@ -88,9 +94,14 @@ impl<'a> Mask<'a> {
         Err(Flaw::bad(format!("names {beginning:?}; it may name {}", changeable.join(", "))))
     }
 
-    /// Whether the update takes this field, given whether the message has it.
+    /// Whether the update takes this field, given whether the message has it. Naming a message
+    /// names all that is in it.
     fn takes(&self, path: &str, present: bool) -> bool {
-        self.0.map_or(present, |paths| paths.iter().any(|named| named == path))
+        let names = |named: &String| {
+            let rest = path.strip_prefix(named.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.0.map_or(present, |paths| paths.iter().any(names))
     }
 }
 

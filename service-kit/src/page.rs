@@ -31,6 +31,13 @@ pub struct Order<T> {
     pub key: KeyOf<T>,
 }
 
+impl<T> Order<T> {
+    /// The column that ties go by: of the same table.
+    pub fn id_column(&self) -> &'static str {
+        if self.column.starts_with("e.") { "e.id" } else { "id" }
+    }
+}
+
 /// How to read the column of an order.
 #[derive(Debug)]
 pub enum KeyOf<T> {
@@ -298,6 +305,7 @@ mod tests {
     }
 
     proptest! {
+        /// Security checklist 51 and 63.
         #[test]
         fn no_token_but_ours_is_taken(token in ".*", flip in 0_usize..60) {
             let keys = keys();

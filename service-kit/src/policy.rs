@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use proto::common::v1::Permission;
+use proto::common::v1::{Permission, Role};
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +15,16 @@ pub struct Rule {
     pub method: &'static str,
     /// Who.
     pub access: Access,
+    /// Whether it can be called in an account that is closed.
+    pub even_closed: bool,
+}
+
+impl Rule {
+    /// The same, also in an account that is closed.
+    #[must_use]
+    pub const fn even_closed(self) -> Self {
+        Self { even_closed: true, ..self }
+    }
 }
 
 /// Who may call.
@@ -22,8 +32,12 @@ pub struct Rule {
 pub enum Access {
     /// Everyone.
     Public,
-    /// Every employee who is signed in.
+    /// Everyone who is signed in, programs with an API key too.
     SignedIn,
+    /// Every employee who is signed in: it is about themselves.
+    Employee,
+    /// Employees of this role or a higher one; no grant replaces it.
+    AtLeast(Role),
     /// Whoever holds this, by role or by grant.
     Needs(Permission),
     /// Another service, by its own credential.
@@ -34,13 +48,12 @@ pub enum Access {
 
 /// A row, written on one line.
 pub const fn rule(method: &'static str, access: Access) -> Rule {
-    Rule { method, access }
+    Rule { method, access, even_closed: false }
 }
 
 /// What both services offer beside their own methods.
 pub const COMMON: &[Rule] = &[
     rule("/grpc.health.v1.Health/Check", Access::Public),
-    rule("/grpc.health.v1.Health/List", Access::Public),
     rule("/grpc.health.v1.Health/Watch", Access::Public),
     rule("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Access::Reflection),
     rule("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Access::Reflection),
@@ -101,4 +114,41 @@ pub fn differences<'a>(rules: &[Rule], methods: impl IntoIterator<Item = &'a str
     }
     found.extend(methods.difference(&seen).map(|method| format!("{method} has no policy row")));
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+
+    fn methods_of(file: &prost_types::FileDescriptorProto) -> Vec<String> {
+        let services = file.service.iter().flat_map(|service| {
+            service.method.iter().map(|method| (service.name(), method.name()))
+        });
+        let package = file.package();
+        services.map(|(service, method)| format!("/{package}.{service}/{method}")).collect()
+    }
+
+    #[test]
+    fn what_both_services_offer_is_what_their_libraries_have() {
+        let sets = [
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ];
+        let files = sets.map(|set| FileDescriptorSet::decode(set).unwrap().file).concat();
+        let methods: Vec<String> = files.iter().flat_map(methods_of).collect();
+        assert_eq!(methods.len(), 4, "{methods:?}");
+        let methods = || methods.iter().map(String::as_str);
+        assert_eq!(differences(COMMON, methods()), Vec::<String>::new());
+        assert!(COMMON.is_sorted_by_key(|rule| rule.method), "the table must be sorted");
+
+        let ghost = [COMMON, &[rule("/grpc.health.v1.Health/List", Access::Public)]].concat();
+        assert_eq!(
+            differences(&ghost, methods()),
+            ["/grpc.health.v1.Health/List has a policy row and does not exist"]
+        );
+    }
 }

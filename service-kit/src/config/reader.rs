@@ -321,6 +321,7 @@ mod tests {
         );
     }
 
+    /// Security checklist 62.
     #[test]
     fn a_secret_may_come_from_a_file_but_not_twice() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -347,6 +348,7 @@ mod tests {
         );
     }
 
+    /// Security checklist 62.
     #[test]
     fn what_was_read_is_described_without_secrets() {
         let source = Source::from([("PEPPER", "hunter2"), ("SIZE", "16KiB")]);

@@ -35,6 +35,7 @@ impl fmt::Debug for Secret {
 mod tests {
     use super::*;
 
+    /// Security checklist 59 and 62.
     #[test]
     fn a_secret_shows_itself_only_when_asked() {
         let secret = Secret::new("hunter2");

@@ -1,6 +1,14 @@
 //! Where does a server listen, for whom, and how much of anything does it take?
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
+
+use ipnet::IpNet;
 
 use super::Reader;
 
@@ -57,6 +65,8 @@ pub struct ServerSettings {
     /// The web pages that may call us, as exact origins; `http://localhost:*` for any port.
     pub cors_origins: Vec<String>,
     pub reflection: Reflection,
+    /// The proxies in front, whose `x-forwarded-for` is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// The longest that a unary call may take, whatever the caller says.
     pub request_timeout: Duration,
     /// Calls at once; more are refused, for a refusal is cheaper than a queue.
@@ -82,6 +92,7 @@ impl ServerSettings {
             allow_plaintext: false,
             cors_origins: Vec::new(),
             reflection: Reflection::default(),
+            trusted_proxies: Vec::new(),
             request_timeout: Duration::from_secs(30),
             max_in_flight: 1024,
             max_message_bytes: 4 << 20,
@@ -107,6 +118,7 @@ impl ServerSettings {
             allow_plaintext: reader.flag("ALLOW_PLAINTEXT", default.allow_plaintext),
             cors_origins: cors_origins(reader),
             reflection: reader.parsed("REFLECTION", default.reflection),
+            trusted_proxies: trusted_proxies(reader),
             request_timeout: reader.duration("REQUEST_TIMEOUT", default.request_timeout),
             max_in_flight: count(reader, "MAX_IN_FLIGHT", default.max_in_flight),
             max_message_bytes: message_bytes(reader, default.max_message_bytes),
@@ -210,6 +222,20 @@ fn origin_flaw(origin: &str) -> Option<&'static str> {
     (!well_formed).then_some("write it as a browser sends it, such as https://app.example.com")
 }
 
+fn trusted_proxies(reader: &mut Reader<'_>) -> Vec<IpNet> {
+    let mut proxies = Vec::new();
+    for proxy in reader.list("TRUSTED_PROXIES") {
+        let address = || proxy.parse::<IpAddr>().map(IpNet::from).ok();
+        match proxy.parse::<IpNet>().ok().or_else(address) {
+            Some(net) => proxies.push(net),
+            None => reader.problem(format!(
+                "TRUSTED_PROXIES has {proxy:?}: write addresses or networks such as 10.0.0.0/8."
+            )),
+        }
+    }
+    proxies
+}
+
 fn count(reader: &mut Reader<'_>, name: &str, default: usize) -> usize {
     let count = reader.parsed(name, u32::try_from(default).unwrap_or(u32::MAX));
     if count == 0 {
@@ -265,17 +291,25 @@ mod tests {
             ("MAX_IN_FLIGHT", "10"),
             ("MAX_MESSAGE_BYTES", "1MiB"),
             ("MAX_HEADER_BYTES", "8KiB"),
+            ("MAX_CONNECTIONS", "20"),
             ("DRAIN_TIMEOUT", "1s"),
         ]);
         assert_eq!(sentences, "");
+        assert_eq!(settings.listen, ([0, 0, 0, 0], 443).into());
         assert_eq!(settings.admin_listen, None);
+        let tls = settings.tls.unwrap();
+        assert_eq!((tls.certificate, tls.key), ("/cert.pem".into(), "/key.pem".into()));
+        assert_eq!(settings.cors_origins, ["https://app.example.com", "http://localhost:*"]);
         assert_eq!(settings.reflection, Reflection::Authenticated);
+        assert_eq!(settings.request_timeout, Duration::from_secs(5));
         assert_eq!(settings.max_in_flight, 10);
         assert_eq!(settings.max_message_bytes, 1 << 20);
         assert_eq!(settings.max_header_bytes, 8 << 10);
+        assert_eq!(settings.max_connections, 20);
         assert_eq!(settings.drain, Duration::from_secs(1));
     }
 
+    /// Security checklist 48.
     #[test]
     fn tokens_do_not_travel_in_clear_unless_told_to() {
         let open = ("CRM_LISTEN", "0.0.0.0:50052");

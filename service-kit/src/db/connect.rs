@@ -7,7 +7,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{Schema, System, TenantTx, Unscoped, tx::counted};
+use super::{Schema, Sweeper, System, TenantTx, Unscoped, tx::counted};
 use crate::{
     caller::{Actor, Caller},
     config::{DatabaseSettings, StartError},
@@ -22,12 +22,20 @@ pub struct Roles {
     pub app: String,
     /// Reads a few columns of all accounts, to find out which account it is about.
     pub lookup: String,
+    /// Deletes what has expired, of all accounts.
+    pub sweep: String,
 }
 
 impl Roles {
     /// `identity_app` and `identity_lookup`, with the installation's prefix before them.
     pub fn new(prefix: &str, schema: &str) -> Self {
-        Self { app: format!("{prefix}{schema}_app"), lookup: format!("{prefix}{schema}_lookup") }
+        let named = |power: &str| format!("{prefix}{schema}_{power}");
+        Self { app: named("app"), lookup: named("lookup"), sweep: named("sweep") }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> [&str; 3] {
+        [&self.app, &self.lookup, &self.sweep]
     }
 }
 
@@ -36,9 +44,11 @@ impl Roles {
 pub struct Db {
     app: PgPool,
     lookup: PgPool,
+    sweep: PgPool,
     schema: &'static Schema,
 }
 
+const SWEEP_IDLE: Duration = Duration::from_secs(30);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a service waits at its start for a database that does not answer yet.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -55,7 +65,7 @@ impl Db {
         let options = options(settings)?;
         let roles = Roles::new(&settings.pool.role_prefix, schema.name);
         wait_for_database(&options).await?;
-        for role in [&roles.app, &roles.lookup] {
+        for role in roles.all() {
             refuse_wide_role(&options, role, schema.name).await?;
         }
         Ok(Self {
@@ -67,7 +77,11 @@ impl Db {
                 schema.name,
                 "; SET default_transaction_read_only = on",
             )
-            .connect_lazy_with(options),
+            .connect_lazy_with(options.clone()),
+            // Once in a while, by one task.
+            sweep: pool(1, &roles.sweep, schema.name, "")
+                .idle_timeout(SWEEP_IDLE)
+                .connect_lazy_with(options),
             schema,
         })
     }
@@ -85,6 +99,17 @@ impl Db {
     /// Single reads that precede a tenant.
     pub fn unscoped(&self) -> Unscoped<'_> {
         Unscoped::new(&self.lookup)
+    }
+
+    /// A transaction that reaches no account's rows, only what belongs to none.
+    pub async fn begin_without_tenant(&self, task: &'static str) -> Result<TenantTx, Error> {
+        // Accounts begin at 1.
+        self.begin_as(0, Actor::System(task)).await
+    }
+
+    /// Deletes what has expired.
+    pub fn sweeper(&self) -> Sweeper {
+        Sweeper::new(self.sweep.clone())
     }
 
     /// The scope of a tenant that does not exist yet: its id is drawn here.
@@ -166,6 +191,19 @@ pub(super) fn options(settings: &DatabaseSettings) -> Result<PgConnectOptions, S
     PgConnectOptions::from_str(settings.url.expose())
         .map(PgConnectOptions::disable_statement_logging)
         .map_err(|error| StartError::new(format!("The database URL cannot be read ({error}): write it as postgres://user:password@host:5432/database.")))
+}
+
+/// One connection as the URL says, for looking and not for touching. Names of tables are printed
+/// with their schema on it.
+pub(crate) async fn to_look(settings: &DatabaseSettings) -> Result<PgConnection, StartError> {
+    let mut connection = wait_for_database(&options(settings)?).await?;
+    let look = "SET default_transaction_read_only = on; SET search_path = pg_catalog, pg_temp; SET client_min_messages = warning";
+    sqlx::raw_sql(look).execute(&mut connection).await.map_err(cannot_look)?;
+    Ok(connection)
+}
+
+pub(crate) fn cannot_look(error: impl std::fmt::Display) -> StartError {
+    StartError::new(format!("The database cannot be looked at: {error}."))
 }
 
 fn pool(size: u32, role: &str, schema: &str, also: &str) -> PgPoolOptions {

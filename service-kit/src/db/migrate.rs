@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, PgConnection, migrate::Migrator};
 
-use super::{Constraint, Roles, connect};
+use super::{Constraint, Roles, Sql, connect};
 use crate::config::{DatabaseSettings, StartError};
 
 /// A service's schema.
@@ -16,9 +16,9 @@ pub struct Schema {
     /// What running into a constraint means.
     pub constraints: &'static [Constraint],
     /// Draws the id of a tenant, in the schema where tenants begin.
-    pub draw_tenant: Option<&'static str>,
+    pub draw_tenant: Option<Sql>,
     /// Reads the newest migration that was applied.
-    pub applied: &'static str,
+    pub applied: Sql,
 }
 
 /// Brings the schema up to date and its roles with it. Safe to repeat, and to run twice at once.
@@ -50,15 +50,16 @@ async fn grant(
     schema: &Schema,
     roles: &Roles,
 ) -> Result<(), sqlx::Error> {
-    for role in [&roles.app, &roles.lookup] {
+    for role in roles.all() {
         sqlx::raw_sql(AssertSqlSafe(make_role(role))).execute(&mut *connection).await?;
     }
     let quoted = |role: &str| format!("\"{role}\"");
     let grants = schema
         .grants
         .replace("{app}", &quoted(&roles.app))
-        .replace("{lookup}", &quoted(&roles.lookup));
-    let revokes = revoke_all(schema.name, &quoted(&roles.app), &quoted(&roles.lookup));
+        .replace("{lookup}", &quoted(&roles.lookup))
+        .replace("{sweep}", &quoted(&roles.sweep));
+    let revokes = revoke_all(schema.name, &roles.all().map(quoted).join(", "));
     // A lock, because two at once would change the same rows of the catalogue; a transaction,
     // because a service that runs must not see half of it.
     let script =
@@ -68,10 +69,10 @@ async fn grant(
 }
 
 /// So that the script says all that the roles may do: what is no longer in it is taken away.
-fn revoke_all(schema: &str, app: &str, lookup: &str) -> String {
+fn revoke_all(schema: &str, roles: &str) -> String {
     format!(
-        "REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {app}, {lookup};
-         REVOKE ALL ON ALL SEQUENCES IN SCHEMA {schema} FROM {app}, {lookup}"
+        "REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {roles};
+         REVOKE ALL ON ALL SEQUENCES IN SCHEMA {schema} FROM {roles}"
     )
 }
 

@@ -5,6 +5,26 @@
 //! that the program contains, executed or not: that it binds the account, that it prepares
 //! against the migrated schema, and which index it uses.
 
+use sqlx::{SqlSafeStr, SqlStr};
+
+/// A text that the tests know of. Only [`sql!`](crate::sql) makes one.
+#[derive(Debug, Clone, Copy)]
+pub struct Sql(&'static str);
+
+impl Sql {
+    /// For `sql!`, which registers the text.
+    #[doc(hidden)]
+    pub const fn registered(text: &'static str) -> Self {
+        Self(text)
+    }
+}
+
+impl SqlSafeStr for Sql {
+    fn into_sql_str(self) -> SqlStr {
+        self.0.into_sql_str()
+    }
+}
+
 /// A fixed statement and where it stands.
 #[derive(Debug)]
 pub struct Statement {
@@ -41,7 +61,7 @@ macro_rules! sql {
         $crate::inventory::submit! {
             $crate::db::Statement { text: TEXT, place: concat!(file!(), ":", line!()) }
         }
-        TEXT
+        $crate::db::Sql::registered(TEXT)
     }};
 }
 

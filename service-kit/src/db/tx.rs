@@ -1,6 +1,6 @@
 //! What is a unit of work inside one account?
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use chrono::{DateTime, Utc};
 use futures::{Stream, TryStreamExt};
@@ -10,7 +10,7 @@ use sqlx::{
     query::{Query, QueryAs},
 };
 
-use super::{Constraint, constraints::explain};
+use super::{Act, Constraint, Event, Feed, act, constraints::explain, feed};
 use crate::{caller::Actor, clock, error::Error, telemetry::context};
 
 /// A transaction inside one account: every query function takes it. Dropping it rolls back.
@@ -23,6 +23,8 @@ pub struct TenantTx {
     actor: Actor,
     now: DateTime<Utc>,
     constraints: &'static [Constraint],
+    /// What others will be told, by the places of the feeds.
+    told: BTreeMap<u8, (&'static Feed, Vec<Event>)>,
 }
 
 impl TenantTx {
@@ -32,7 +34,8 @@ impl TenantTx {
         actor: Actor,
         constraints: &'static [Constraint],
     ) -> Self {
-        Self { tx, account_id, actor, now: clock::now(), constraints }
+        let (now, told) = (clock::now(), BTreeMap::new());
+        Self { tx, account_id, actor, now, constraints, told }
     }
 
     /// What every statement binds as `account_id`.
@@ -93,9 +96,21 @@ impl TenantTx {
         Ok(done.rows_affected())
     }
 
-    /// Makes it true. When the connection breaks meanwhile nobody knows whether it became so:
+    /// Lets others know, if it becomes true.
+    pub fn tell(&mut self, feed: &'static Feed, event: Event) {
+        self.told.entry(feed.place).or_insert_with(|| (feed, Vec::new())).1.push(event);
+    }
+
+    /// Makes it true, and records what was done. When the connection breaks meanwhile nobody knows whether it became so:
     /// the caller is told to try again, and a `request_id` keeps that from happening twice.
-    pub async fn commit(self) -> Result<(), Error> {
+    pub async fn commit(mut self, acts: impl IntoIterator<Item = Act>) -> Result<(), Error> {
+        for act in acts {
+            act::record(&mut self, act).await?;
+        }
+        // Last, because everybody who tells something waits for the same counter.
+        for (feed, events) in std::mem::take(&mut self.told).into_values() {
+            feed::append(&mut self, feed, events).await?;
+        }
         let constraints = self.constraints;
         counted(self.tx.commit()).await.map_err(|error| explain(constraints, error))
     }

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use sqlx::{PgPool, Postgres, postgres::PgArguments, query::QueryAs};
 
 use super::{
+    Sql,
     connect::{most, was_ended},
     tx::{Row, counted},
 };
@@ -37,31 +38,34 @@ impl<'a> Unscoped<'a> {
         Self(pool)
     }
 
-    /// One autocommit statement: the row, or none. It changes nothing, so it is simply asked
-    /// again where it met a connection that the database had ended.
-    pub async fn find<'q, T>(
+    /// One autocommit statement: the row, or none.
+    pub async fn find<'q, T: Row>(
         &self,
-        text: &'static str,
+        text: Sql,
         bind: impl Fn(Query<'q, T>) -> Query<'q, T>,
-    ) -> Result<Option<Found<T>>, Error>
-    where
-        T: Row,
-    {
+    ) -> Result<Option<Found<T>>, Error> {
+        Ok(self.all(text, bind).await?.pop())
+    }
+
+    /// One autocommit statement: all rows. It changes nothing, so it is simply asked again where
+    /// it met a connection that the database had ended.
+    pub async fn all<'q, T: Row>(
+        &self,
+        text: Sql,
+        bind: impl Fn(Query<'q, T>) -> Query<'q, T>,
+    ) -> Result<Vec<Found<T>>, Error> {
         let mut dead = 0;
         loop {
             match self.ask(bind(sqlx::query_as(text))).await {
                 Err(error) if was_ended(&error) && dead < most(self.0) => dead += 1,
-                row => return Ok(row?.map(Found)),
+                rows => return Ok(rows?.into_iter().map(Found).collect()),
             }
         }
     }
 
-    async fn ask<T>(&self, query: Query<'_, T>) -> Result<Option<T>, sqlx::Error>
-    where
-        T: Row,
-    {
+    async fn ask<T: Row>(&self, query: Query<'_, T>) -> Result<Vec<T>, sqlx::Error> {
         let mut connection = self.0.acquire().await?;
-        counted(query.fetch_optional(&mut *connection)).await
+        counted(query.fetch_all(&mut *connection)).await
     }
 }
 
@@ -69,6 +73,13 @@ impl<T: Tenanted> Found<T> {
     /// The scope of the row's account, for a task named in the records.
     pub fn system(&self, task: &'static str) -> System {
         System { account_id: self.0.account_id(), task }
+    }
+}
+
+impl<T> Found<T> {
+    /// The row alone.
+    pub fn into_inner(self) -> T {
+        self.0
     }
 }
 

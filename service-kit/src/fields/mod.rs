@@ -25,7 +25,7 @@ use std::{borrow::Cow, fmt};
 pub use codes::{Country, Currency};
 pub use email::{Email, email_key};
 pub use labels::Labels;
-pub use text::{Notes, Text, fold};
+pub use text::{Notes, Text, fold, parse_search, search_words};
 
 /// What is wrong with one value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,11 @@ pub struct Violation {
 pub struct Violations(Vec<Violation>);
 
 impl Violations {
+    /// Where one field is bad and that is all.
+    pub fn one(field: &str, flaw: Flaw) -> Self {
+        Self(vec![Violation { field: field.to_owned(), flaw }])
+    }
+
     /// Whether nothing is wrong but that something is missing.
     pub fn only_missing(&self) -> bool {
         self.0.iter().all(|violation| violation.flaw == Flaw::Missing)
@@ -111,6 +116,14 @@ impl Fields {
 pub trait Together {
     type Values;
     fn together(self) -> Option<Self::Values>;
+}
+
+/// Where all that matters is whether anything was refused.
+impl Together for () {
+    type Values = ();
+    fn together(self) -> Option<()> {
+        Some(())
+    }
 }
 
 macro_rules! together {

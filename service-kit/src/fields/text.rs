@@ -1,5 +1,7 @@
 //! What is a line of text, and what are notes?
 
+use std::collections::BTreeSet;
+
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 use super::Flaw;
@@ -78,6 +80,29 @@ pub fn fold(text: &str) -> String {
         }
     }
     folded
+}
+
+/// The words by which a text is found: those between blanks, and the parts of those that are
+/// put together from several, such as an address.
+pub fn search_words(text: &str) -> BTreeSet<String> {
+    let mut words = BTreeSet::new();
+    for word in fold(text).split_whitespace() {
+        words.insert(word.to_owned());
+        let parts = word.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
+        words.extend(parts.map(str::to_owned));
+    }
+    words
+}
+
+/// What somebody searches for: words, folded, each of which must begin a word of what is found.
+pub fn parse_search(search: &str) -> Result<Vec<String>, Flaw> {
+    const MOST_WORDS: usize = 8;
+    let text = fold(Text::<255>::parse(search)?.as_str());
+    let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
+    if words.len() > MOST_WORDS {
+        return Err(Flaw::bad("must be at most 8 words"));
+    }
+    Ok(words)
 }
 
 /// Latin, Greek and Cyrillic letters come before it.

@@ -4,7 +4,7 @@
 //! that nobody reads ([`super::unread`]), and an end to draining: tonic waits for the last
 //! connection however long that takes.
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use hyper::{body::Incoming, rt::Executor};
@@ -63,9 +63,10 @@ pub async fn serve(
         cut: CancellationToken::new(),
     };
     let places = Arc::new(Semaphore::new(settings.max_connections));
-    while let Some((stream, place)) = stopping.run_until_cancelled(accept(&listener, &places)).await
+    while let Some((stream, peer, place)) =
+        stopping.run_until_cancelled(accept(&listener, &places)).await
     {
-        let welcome = door.clone().welcome(stream);
+        let welcome = door.clone().welcome(stream, peer);
         tasks.spawn(async move {
             welcome.await;
             drop(place);
@@ -86,13 +87,13 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> (TcpStream, OwnedSemaphorePermit) {
+) -> (TcpStream, Peer, OwnedSemaphorePermit) {
     loop {
         let Ok(place) = Arc::clone(places).acquire_owned().await else {
             return std::future::pending().await;
         };
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
+            Ok((stream, peer)) => return (stream, Peer(peer.ip()), place),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
                 sleep(ACCEPT_PAUSE).await;
@@ -100,6 +101,10 @@ async fn accept(
         }
     }
 }
+
+/// Who is at the other end of the connection that a request came by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub IpAddr);
 
 /// What every connection is welcomed with.
 #[derive(Clone)]
@@ -114,7 +119,7 @@ struct Door {
 }
 
 impl Door {
-    async fn welcome(self, stream: TcpStream) {
+    async fn welcome(self, stream: TcpStream, peer: Peer) {
         // With Nagle's algorithm the slowest answers take 40 ms. A peer that is gone already
         // is noticed soon enough.
         let _gone_already = stream.set_nodelay(true);
@@ -124,12 +129,12 @@ impl Door {
                 None => {
                     // hyper waits for ever to learn which version of HTTP it is.
                     if let Ok(true) = timeout(HANDSHAKE_LIMIT, begins_to_speak(&stream)).await {
-                        self.speak_http(stream).await;
+                        self.speak_http(stream, peer).await;
                     }
                 }
                 // In this task and not before: a slow handshake is its own problem only.
                 Some(tls) => match timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => self.speak_http(stream).await,
+                    Ok(Ok(stream)) => self.speak_http(stream, peer).await,
                     Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                     Err(_) => tracing::debug!("TLS handshake took too long"),
                 },
@@ -138,9 +143,16 @@ impl Door {
         cut.run_until_cancelled(served).await;
     }
 
-    async fn speak_http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    async fn speak_http(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+    ) {
         let stack = self.stack.clone();
-        let service = stack.map_request(|request: http::Request<Incoming>| request.map(Body::new));
+        let service = stack.map_request(move |mut request: http::Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            request.map(Body::new)
+        });
         let service = TowerToHyperService::new(service);
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         let served = async {

@@ -234,6 +234,7 @@ mod tests {
 
     use super::*;
 
+    /// Security checklist 47.
     #[tokio::test]
     async fn a_stream_ends_well_when_it_is_old_or_the_server_stops() {
         let silent =

@@ -6,6 +6,7 @@
 
 mod admin;
 mod arrival;
+mod background;
 mod bound;
 mod connections;
 mod cors;
@@ -14,6 +15,7 @@ mod ending;
 mod health;
 pub mod methods;
 mod outcome;
+mod reflection;
 mod shed;
 pub mod stack;
 mod telling;
@@ -21,12 +23,13 @@ mod unread;
 
 use std::sync::Arc;
 
-use axum::response::Response;
+use axum::{Router, response::Response};
 use http::{HeaderMap, HeaderValue};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, service::Routes};
 
-pub use self::bound::Bound;
+pub use self::{background::Background, bound::Bound};
 use self::{health::Health, methods::Methods};
 use crate::{
     auth::Gate,
@@ -41,6 +44,8 @@ pub struct App {
     pub name: &'static str,
     /// Its gRPC services, each registered with [`limited!`](crate::limited).
     pub routes: Routes,
+    /// What it answers over plain HTTP on the same port.
+    pub pages: Router,
     /// Who may call what.
     pub gate: Gate,
     /// The encoded `FileDescriptorSet` in which its services are described.
@@ -48,6 +53,8 @@ pub struct App {
     /// What it needs in order to work.
     pub ready: Arc<dyn Ready>,
     pub metrics: Metrics,
+    /// What goes on beside the calls.
+    pub background: Vec<Background>,
     /// Where its traces go, if anywhere.
     pub spans: Option<Spans>,
 }
@@ -81,7 +88,7 @@ pub async fn serve(
     let (health, health_service) = Health::new(&services, Arc::clone(&app.ready)).await;
     let mut routes = app.routes.add_service(health_service);
     if app.gate.reflection != Reflection::Off {
-        routes = with_reflection(routes, app.descriptor, &services)?;
+        routes = reflection::add(routes, app.descriptor, &services)?;
     }
     app.metrics.register_pool(app.ready);
 
@@ -89,6 +96,7 @@ pub async fn serve(
     let stopping = CancellationToken::new();
     let parts = stack::Parts {
         service: app.name,
+        pages: app.pages,
         methods: Methods::of(app.descriptor, &services)?,
         gate: app.gate,
         metrics: app.metrics.clone(),
@@ -96,9 +104,14 @@ pub async fn serve(
         stopping: stopping.clone(),
     };
     let stack = stack::build(routes, parts, settings);
+    let mut background = JoinSet::new();
+    for task in app.background {
+        background.spawn(task.keep_going());
+    }
     let admin = tokio::spawn(admin::serve(bound.admin, app.metrics, health.state()));
     let health = tokio::spawn(health.keep_asking(shutdown, stopping.clone()));
     connections::serve(bound.listener, bound.tls, stack, settings, stopping).await;
+    background.shutdown().await;
     // Metrics are scraped to the last.
     admin.abort();
     health.abort();
@@ -157,27 +170,6 @@ macro_rules! limited {
             .send_compressed(::tonic::codec::CompressionEncoding::Gzip)
             .send_compressed(::tonic::codec::CompressionEncoding::Zstd)
     }};
-}
-
-/// Both versions that tools ask for, telling of our services and of health.
-fn with_reflection(
-    routes: Routes,
-    descriptor: &'static [u8],
-    services: &[&str],
-) -> Result<Routes, StartError> {
-    let builder = || {
-        let builder = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(descriptor)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // So that a tool can show what is in the details of a refusal.
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET);
-        let shown = services.iter().chain(&["grpc.health.v1.Health"]);
-        shown.fold(builder, |builder, service| builder.with_service_name(*service))
-    };
-    let flaw = |error| StartError::new(format!("The descriptor cannot be reflected: {error}."));
-    let v1 = builder().build_v1().map_err(flaw)?;
-    let v1alpha = builder().build_v1alpha().map_err(flaw)?;
-    Ok(routes.add_service(v1).add_service(v1alpha))
 }
 
 /// Whether a request means to be an RPC, in either of the two wire formats.

@@ -3,8 +3,9 @@
 use std::{convert::Infallible, sync::Arc};
 
 use axum::{
+    Router,
     body::Body,
-    extract::Request,
+    extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -12,7 +13,7 @@ use http::{Method, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
-use tower::{ServiceBuilder, util::BoxCloneSyncService};
+use tower::{ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 
 use super::{arrival, cors, deadline, is_rpc, methods::Methods, outcome, shed, telling};
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
 /// What the layers work with.
 pub struct Parts {
     pub service: &'static str,
+    pub pages: Router,
     pub methods: Methods,
     pub gate: Gate,
     pub metrics: Metrics,
@@ -37,8 +39,12 @@ pub type Stack = BoxCloneSyncService<Request, Response, Infallible>;
 
 /// The stack, outermost layer first.
 pub fn build(routes: Routes, parts: Parts, settings: &ServerSettings) -> Stack {
-    let teller =
-        telling::Teller { service: parts.service, methods: parts.methods, spans: parts.spans };
+    let teller = telling::Teller {
+        service: parts.service,
+        methods: parts.methods,
+        spans: parts.spans,
+        proxies: settings.trusted_proxies.clone(),
+    };
     let deadline = deadline::Limits { longest: settings.request_timeout, stopping: parts.stopping };
     let shed = shed::Gauge::new(settings.max_in_flight, &parts.gate.policy, parts.metrics.clone());
     let layers = ServiceBuilder::new()
@@ -50,7 +56,7 @@ pub fn build(routes: Routes, parts: Parts, settings: &ServerSettings) -> Stack {
         // Outside of everything that refuses, so that browsers may read every refusal.
         .layer(cors::layer(&settings.cors_origins))
         // What is no RPC ends here: the grpc-web layer would call it a bad request.
-        .layer(middleware::from_fn(only_rpcs))
+        .layer(middleware::from_fn_with_state(parts.pages.fallback(nothing_here), only_rpcs))
         // Browsers' calls become ordinary ones, so that nothing further in knows of them.
         .layer(GrpcWebLayer::new())
         .map_request(|request: http::Request<tonic::body::Body>| request.map(Body::new))
@@ -69,11 +75,15 @@ pub fn build(routes: Routes, parts: Parts, settings: &ServerSettings) -> Stack {
     BoxCloneSyncService::new(layers.service(routes.prepare().into_axum_router()))
 }
 
-/// There is nothing here but RPCs: says so in words that a browser can show.
-async fn only_rpcs(request: Request, next: Next) -> Response {
+/// Where there is no page: says so in words that a browser can show.
+async fn nothing_here() -> (StatusCode, &'static str) {
+    (StatusCode::NOT_FOUND, "Nothing is here. This server speaks gRPC and grpc-web.\n")
+}
+
+/// Answers what is no RPC by the pages there are.
+async fn only_rpcs(State(pages): State<Router>, request: Request, next: Next) -> Response {
     if !is_rpc(request.headers()) {
-        let nothing = "Nothing is here. This server speaks gRPC and grpc-web.\n";
-        return (StatusCode::NOT_FOUND, nothing).into_response();
+        return pages.oneshot(request).await.into_response();
     }
     if request.method() != Method::POST {
         return (StatusCode::METHOD_NOT_ALLOWED, "An RPC is a POST.\n").into_response();

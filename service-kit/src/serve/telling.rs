@@ -18,15 +18,19 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use ipnet::IpNet;
 use tonic::Code;
 
-use super::{ending::Ending, is_rpc, methods::Methods};
-use crate::telemetry::{
-    context::{self, Outcome, REQUEST_ID_HEADER, RequestContext},
-    line,
-    metrics::Metrics,
-    spans::Spans,
-    trace::Trace,
+use super::{connections::Peer, ending::Ending, is_rpc, methods::Methods};
+use crate::{
+    network,
+    telemetry::{
+        context::{self, Outcome, REQUEST_ID_HEADER, RequestContext},
+        line,
+        metrics::Metrics,
+        spans::Spans,
+        trace::Trace,
+    },
 };
 
 const MAX_REQUEST_ID_CHARS: usize = 64;
@@ -36,6 +40,8 @@ pub struct Teller {
     pub service: &'static str,
     pub methods: Methods,
     pub spans: Option<Spans>,
+    /// Whose word about a caller's address is taken.
+    pub proxies: Vec<IpNet>,
 }
 
 /// One id, one line and one span for each request.
@@ -55,7 +61,9 @@ impl Teller {
         let id = request_id(request.headers());
         let trace = Trace::incoming(request.headers());
         let method = self.methods.find(request.uri().path()).cloned();
-        Arc::new(RequestContext::new(id, trace).addressed_to(self.service, method))
+        let peer = request.extensions().get::<Peer>();
+        let client = peer.map(|peer| network::client(peer.0, request.headers(), &self.proxies));
+        Arc::new(RequestContext::new(id, trace).from(client).addressed_to(self.service, method))
     }
 
     /// What is told when the answer is through.

@@ -5,6 +5,7 @@
 
 use std::{
     future::Future,
+    net::IpAddr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -29,6 +30,7 @@ pub struct RequestContext {
     pub trace: Trace,
     /// When its first byte was seen.
     pub started: Instant,
+    client: Option<IpAddr>,
     service: &'static str,
     method: Option<Arc<Method>>,
     caller: OnceLock<(i64, String)>,
@@ -56,6 +58,7 @@ impl RequestContext {
             id,
             trace,
             started: Instant::now(),
+            client: None,
             service: "",
             method: None,
             caller: OnceLock::new(),
@@ -64,6 +67,17 @@ impl RequestContext {
             queries: AtomicU32::new(0),
             database_nanos: AtomicU64::new(0),
         }
+    }
+
+    /// From where it comes.
+    #[must_use]
+    pub fn from(self, client: Option<IpAddr>) -> Self {
+        Self { client, ..self }
+    }
+
+    /// The caller's address, if there is a connection: a test may call without one.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.client
     }
 
     /// Which service is asked, and for which of its methods if there is such a one.

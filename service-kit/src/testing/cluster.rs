@@ -23,7 +23,8 @@ const MEMBER: &str = "service";
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// A migrated database of one test.
+/// A migrated database of one test; clones are the same one.
+#[derive(Clone)]
 pub struct TestDatabase {
     /// As whom a service connects.
     pub settings: DatabaseSettings,
@@ -71,6 +72,11 @@ impl TestDatabase {
             found.push((table, value));
         }
         found
+    }
+
+    /// The name of the schema in it.
+    pub(super) fn schema(&self) -> &'static str {
+        self.schema
     }
 
     /// Runs a statement as the owner.
@@ -125,8 +131,8 @@ async fn make_template(schema: &'static Schema) -> String {
     let mut connection = PgConnection::connect(owner.url.expose()).await.unwrap();
     let member = format!(
         "DO $$ BEGIN CREATE ROLE {MEMBER} LOGIN PASSWORD '{MEMBER}'; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
-         GRANT {}, {} TO {MEMBER}",
-        roles.app, roles.lookup
+         GRANT {} TO {MEMBER}",
+        roles.all().join(", ")
     );
     connection.execute(sqlx::raw_sql(AssertSqlSafe(member))).await.unwrap();
     connection.close().await.unwrap();

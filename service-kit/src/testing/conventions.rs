@@ -6,9 +6,11 @@ use super::{
     TestDatabase,
     catalogue::{self, Rules},
     descriptor,
+    plans::{self, Exceptions, Recorded},
+    row_security,
 };
 use crate::{
-    db::Schema,
+    db::{Constraint, Schema},
     policy::{Access, Rule, differences, rule},
 };
 
@@ -20,22 +22,92 @@ pub async fn the_schema_keeps_the_rules(schema: &'static Schema, rules: &Rules<'
     assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
-/// And each of the rules can complain.
+/// And each of the rules can complain, about everything that breaks it.
 pub async fn a_broken_schema_breaks_every_rule_there_is(
     schema: &'static Schema,
     rules: &Rules<'_>,
 ) {
     let database = TestDatabase::new(schema).await;
     let mut owner = database.owner.acquire().await.unwrap();
-    catalogue::break_every_rule(&mut owner, rules.schema).await;
-    let complaints = catalogue::complaints(&mut owner, rules).await;
-    for rule in catalogue::rules() {
-        assert!(
-            complaints.iter().any(|complaint| complaint.ends_with(rule)),
-            "nothing broke: {rule}"
-        );
+    let unnoticed = catalogue::unnoticed(&mut owner, rules).await;
+    assert!(unnoticed.is_empty(), "{unnoticed:#?}");
+
+    let unlisted = "ALTER TABLE answers ADD CONSTRAINT unlisted CHECK (true)";
+    let complaints = catalogue::complaints_after(&mut owner, rules, unlisted).await;
+    assert_eq!(complaints, ["unlisted: no line in CONSTRAINTS"]);
+    let constraints = [rules.constraints, &[Constraint::ours("ghost")]].concat();
+    let with_ghost = Rules { constraints: &constraints, ..*rules };
+    let complaints = catalogue::complaints(&mut owner, &with_ghost).await;
+    assert_eq!(complaints, ["ghost: in CONSTRAINTS and not in the schema"]);
+}
+
+/// Row security lets each account reach its own rows, and only for as long as a transaction.
+///
+/// `database` must have rows of accounts 7 and 8 in every tenant's table.
+pub async fn row_security_keeps_accounts_apart(database: &TestDatabase, rules: &Rules<'_>) {
+    let leaks = row_security::leaks(database, rules).await;
+    assert!(leaks.is_empty(), "{leaks:#?}");
+
+    // And it can fail.
+    let answers = format!("{}.answers", rules.schema);
+    database.execute(&format!("ALTER TABLE {answers} DISABLE ROW LEVEL SECURITY")).await;
+    let leaks = row_security::leaks(database, rules).await;
+    assert_eq!(
+        leaks,
+        [
+            format!("{answers}: account 7 sees others' rows"),
+            format!("{answers}: account 7 writes for account 8"),
+            format!("{answers}: rows are seen after the transaction"),
+        ]
+    );
+}
+
+/// Whoever gets a connection next is in no account.
+pub async fn no_account_stays_on_a_connection(schema: &'static Schema) {
+    let database = TestDatabase::new(schema).await;
+    assert_eq!(row_security::left_behind(&database, schema).await, [0, 0, 0]);
+
+    // And it can fail.
+    database
+        .execute("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET app.account_id = 7', current_database()); END $$")
+        .await;
+    assert_eq!(row_security::left_behind(&database, schema).await, [7, 7, 7]);
+}
+
+/// A statement whose account no index finds is noticed.
+pub async fn a_statement_without_an_index_is_noticed(schema: &'static Schema) {
+    let (database, schema) = (TestDatabase::new(schema).await, schema.name);
+    let statement = Recorded {
+        text: format!("SELECT method FROM {schema}.answers WHERE account_id = $1"),
+        place: "here".to_owned(),
+    };
+    let mut service = connected_as(&database, &format!("{schema}_app")).await;
+    let none = plans::unindexed_scans(&mut service, schema, &statement).await;
+    assert_eq!(none, Vec::<String>::new());
+    database.execute(&format!("ALTER TABLE {schema}.answers DROP CONSTRAINT answers_pkey")).await;
+    let found = plans::unindexed_scans(&mut service, schema, &statement).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("here: no index by account for answers"), "{found:?}");
+}
+
+/// An exception that no statement needs any more is noticed.
+pub async fn an_exception_to_nothing_is_noticed(
+    schema: &'static Schema,
+    exceptions: &Exceptions<'_>,
+) {
+    let database = TestDatabase::new(schema).await;
+    let across_accounts = [exceptions.across_accounts, &["across nothing"]].concat();
+    let by_another_key = [exceptions.by_another_key, &["by nothing"]].concat();
+    let with_ghosts = Exceptions {
+        across_accounts: &across_accounts,
+        by_another_key: &by_another_key,
+        not_ours: exceptions.not_ours,
+    };
+    let complaints = plans::complaints(&database, schema.name, &with_ghosts).await;
+    for ghost in ["across nothing", "by nothing"] {
+        let expected = format!("{ghost} is no exception to anything");
+        assert!(complaints.contains(&expected), "{complaints:#?}");
     }
-    assert!(complaints.iter().any(|complaint| complaint.contains("no line in CONSTRAINTS")));
 }
 
 /// The policy table and the contract name the same methods.

@@ -1,21 +1,35 @@
 //! What does each method answer to bytes that no client would send?
 
 use bytes::Bytes;
-use tonic::{Code, Request, codec::CompressionEncoding, transport::Channel};
+use tonic::{Code, Request, Response, Status, codec::CompressionEncoding, transport::Channel};
 
 use super::{
     descriptor,
     raw::{self, BytesCodec},
     refusal::Refusal,
 };
-use crate::policy::{Access, Rule};
+use crate::{
+    auth::SERVICE_HEADER,
+    policy::{Access, Rule},
+};
+
+/// Who sends the garbage.
+#[derive(Debug, Clone, Copy)]
+pub struct Senders<'a> {
+    /// The token of somebody who may call everything.
+    pub admin: &'a str,
+    /// The token of somebody who is signed in and has no permission.
+    pub employee: &'a str,
+    /// What a service proves itself by, where services call.
+    pub secret: &'a str,
+}
 
 /// Sends garbage to every method of a package; returns what was not answered as it must be.
 pub async fn complaints(
     channel: &Channel,
     package: &str,
     policy: &[Rule],
-    token: &str,
+    senders: &Senders<'_>,
 ) -> Vec<String> {
     let mut complaints = Vec::new();
     let pool = descriptor::pool();
@@ -25,36 +39,70 @@ pub async fn complaints(
             complaints.push(format!("{path} has no policy row"));
             continue;
         };
-        if rule.access == Access::Service {
-            continue;
-        }
+        let mut expect = |what: &str, said: (Code, String), expected: (Code, &str)| {
+            if (said.0, said.1.as_str()) != expected {
+                complaints.push(format!("{path} answers {what} with {said:?}, not {expected:?}"));
+            }
+        };
         for (what, bytes, expected) in garbage() {
-            let mut expect = |said: (Code, String), expected: (Code, &str)| {
-                if (said.0, said.1.as_str()) != expected {
-                    complaints.push(format!(
-                        "{path} answers {what} with {said:?} instead of {expected:?}"
-                    ));
-                }
-            };
-            expect(said(channel, &path, raw::request(bytes.clone(), token)).await, expected);
+            let request = senders.good(rule.access, bytes.clone());
+            expect(what, said(channel, &path, request).await, expected);
             // Who may not call is told so before the bytes are looked at.
-            if rule.access != Access::Public {
-                let nobody = said(channel, &path, raw::request(bytes, "")).await;
-                expect(nobody, (Code::Unauthenticated, "TOKEN_MISSING"));
+            for (who, request, refused) in senders.bad(rule.access, &bytes) {
+                let said = said(channel, &path, request).await;
+                expect(&format!("{what} from {who}"), said, refused);
             }
         }
-        let said = said_to_bomb(channel, &path, token).await;
-        if (said.0, said.1.as_str()) != TOO_LARGE {
-            complaints.push(format!("{path} answers a compressed bomb with {said:?}"));
-        }
+        let bomb = senders.good(rule.access, vec![0; 16 << 20].into());
+        expect("a compressed bomb", said_to_bomb(channel, &path, bomb).await, TOO_LARGE);
     }
     complaints
 }
 
-const MALFORMED: (Code, &str) = (Code::InvalidArgument, "MALFORMED_MESSAGE");
-const TOO_LARGE: (Code, &str) = (Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
+impl Senders<'_> {
+    /// Bytes from somebody who may call.
+    fn good(&self, access: Access, bytes: Bytes) -> Request<Bytes> {
+        if access != Access::Service {
+            return raw::request(bytes, self.admin);
+        }
+        let mut request = raw::request(bytes, "");
+        request.metadata_mut().insert(SERVICE_HEADER, self.secret.parse().unwrap());
+        request
+    }
 
-fn garbage() -> [(&'static str, Bytes, (Code, &'static str)); 3] {
+    /// The same bytes from all who may not, and what each of them is told.
+    fn bad(&self, access: Access, bytes: &Bytes) -> Vec<(&'static str, Request<Bytes>, Refused)> {
+        let nobody = || raw::request(bytes.clone(), "");
+        let employee = || raw::request(bytes.clone(), self.employee);
+        let admin = || raw::request(bytes.clone(), self.admin);
+        let missing = (Code::Unauthenticated, "TOKEN_MISSING");
+        let no_service = (Code::Unauthenticated, "SERVICE_CREDENTIAL_INVALID");
+        let denied = (Code::PermissionDenied, "PERMISSION_DENIED");
+        let too_low = (Code::PermissionDenied, "ROLE_REQUIRED");
+        match access {
+            Access::Public => vec![],
+            Access::SignedIn | Access::Employee | Access::Reflection => {
+                vec![("nobody", nobody(), missing)]
+            }
+            Access::AtLeast(_) => {
+                vec![("nobody", nobody(), missing), ("an employee", employee(), too_low)]
+            }
+            Access::Needs(_) => {
+                vec![("nobody", nobody(), missing), ("an employee", employee(), denied)]
+            }
+            Access::Service => {
+                vec![("nobody", nobody(), no_service), ("an admin", admin(), no_service)]
+            }
+        }
+    }
+}
+
+type Refused = (Code, &'static str);
+
+const MALFORMED: Refused = (Code::InvalidArgument, "MALFORMED_MESSAGE");
+const TOO_LARGE: Refused = (Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
+
+fn garbage() -> [(&'static str, Bytes, Refused); 3] {
     [
         ("bytes that are no message", Bytes::from_static(&[0xff; 9]), MALFORMED),
         ("a field that ends too early", Bytes::from_static(&[0x0a, 0x7f, 0x01]), MALFORMED),
@@ -63,22 +111,19 @@ fn garbage() -> [(&'static str, Bytes, (Code, &'static str)); 3] {
 }
 
 async fn said(channel: &Channel, path: &str, request: Request<Bytes>) -> (Code, String) {
-    match raw::call(channel, path, request).await {
-        Ok(_) => (Code::Ok, String::new()),
-        Err(status) => {
-            let refusal = Refusal::of(&status);
-            (refusal.code, refusal.reason)
-        }
-    }
+    code_and_reason(raw::call(channel, path, request).await)
 }
 
-/// 16 MiB of nothing, which are some kilobytes under way.
-async fn said_to_bomb(channel: &Channel, path: &str, token: &str) -> (Code, String) {
+/// 16 MiB of nothing are some kilobytes under way.
+async fn said_to_bomb(channel: &Channel, path: &str, bomb: Request<Bytes>) -> (Code, String) {
     let mut client =
         tonic::client::Grpc::new(channel.clone()).send_compressed(CompressionEncoding::Gzip);
     client.ready().await.unwrap();
-    let bomb = raw::request(vec![0; 16 << 20], token);
-    match client.unary(bomb, path.parse().unwrap(), BytesCodec).await {
+    code_and_reason(client.unary(bomb, path.parse().unwrap(), BytesCodec).await)
+}
+
+fn code_and_reason(answer: Result<Response<Bytes>, Status>) -> (Code, String) {
+    match answer {
         Ok(_) => (Code::Ok, String::new()),
         Err(status) => {
             let refusal = Refusal::of(&status);

@@ -13,11 +13,13 @@ pub mod catalogue;
 pub mod cluster;
 pub mod conventions;
 pub mod descriptor;
+pub mod health;
 pub mod hostile;
 pub mod http;
 pub mod isolation;
 pub mod plans;
 pub mod raw;
 pub mod refusal;
+pub mod row_security;
 
 pub use cluster::TestDatabase;

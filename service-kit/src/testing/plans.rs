@@ -66,7 +66,9 @@ pub async fn complaints(
         }
     }
     for statement in &statements {
-        if is_one_of(statement, exceptions.across_accounts) {
+        let across = is_one_of(statement, exceptions.across_accounts);
+        complaints.extend(indistributable(statement, across));
+        if across {
             // It has to fit the schema all the same.
             explain(&mut owner, schema, &statement.text).await;
             continue;
@@ -231,6 +233,54 @@ fn in_parentheses(condition: &str) -> Option<&str> {
     Some(inner)
 }
 
+/// What a statement does that cannot be done to tables which are spread over several servers:
+/// nothing, or sentences.
+pub fn indistributable(statement: &Recorded, across_accounts: bool) -> Vec<String> {
+    let Recorded { text, place } = statement;
+    let lower = text.to_lowercase();
+    let is_part_of_word = |c: char| c.is_alphanumeric() || c == '_';
+    let words: Vec<&str> =
+        lower.split(|c| !is_part_of_word(c)).filter(|word| !word.is_empty()).collect();
+    let mut flaws = Vec::new();
+    if words.contains(&"merge") {
+        flaws.push(format!("{place}: merges: {text}"));
+    }
+    let volatile = VOLATILE.iter().filter(|function| words.contains(function));
+    for function in volatile.filter(|_| changes_rows(&words)) {
+        flaws.push(format!("{place}: changes rows by {function}(): {text}"));
+    }
+    if across_accounts && LOCKS.iter().any(|lock| words.windows(lock.len()).any(|w| w == *lock)) {
+        flaws.push(format!("{place}: locks rows across accounts: {text}"));
+    }
+    flaws
+}
+
+/// Whether `UPDATE` or `DELETE` is said other than as the name of a lock.
+fn changes_rows(words: &[&str]) -> bool {
+    (0..words.len()).any(|at| {
+        let locks = words[..at].ends_with(&["for"]) || words[..at].ends_with(&["no", "key"]);
+        matches!(words[at], "update" | "delete") && !locks
+    })
+}
+
+/// What would be another value on each server, or is computed in another place than it seems.
+const VOLATILE: &[&str] = &[
+    "now",
+    "current_timestamp",
+    "statement_timestamp",
+    "clock_timestamp",
+    "random",
+    "gen_random_uuid",
+    "nextval",
+];
+
+const LOCKS: &[&[&str]] = &[
+    &["for", "update"],
+    &["for", "no", "key", "update"],
+    &["for", "share"],
+    &["for", "key", "share"],
+];
+
 fn writes_without_account(text: &str) -> bool {
     text.split("INSERT INTO ").skip(1).any(|insert| {
         let table = insert.split_whitespace().next().unwrap_or_default();
@@ -278,6 +328,37 @@ mod tests {
         assert_eq!(of("((account_id = $1) AND (id = $2))"), ["account_id = $1", "id = $2"]);
         assert!(of("((account_id = $1) OR (id = $2))").is_empty());
         assert_eq!(of("((a = $1) AND ((b = $2) OR (c = $3)))"), ["a = $1"]);
+    }
+
+    #[test]
+    fn what_no_distributed_table_can_do_is_noticed() {
+        let flaws = |text: &str, across| {
+            let statement = Recorded { text: text.to_owned(), place: "here".to_owned() };
+            indistributable(&statement, across).len()
+        };
+        for bad in [
+            "MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN DO NOTHING",
+            "UPDATE t SET a = now() WHERE account_id = $1",
+            "UPDATE t SET a = $2 WHERE account_id = $1 AND b < clock_timestamp()",
+            "DELETE FROM t WHERE account_id = $1 AND b < random()",
+            "WITH a AS (SELECT 1) UPDATE t SET a = gen_random_uuid()",
+            "INSERT INTO t (account_id) VALUES ($1) ON CONFLICT (account_id) DO UPDATE SET a = now()",
+        ] {
+            assert_eq!(flaws(bad, false), 1, "{bad}");
+        }
+        for good in [
+            "INSERT INTO t (account_id, a) VALUES ($1, now())",
+            "UPDATE t SET a = $2 WHERE account_id = $1 AND merged",
+            "SELECT now() FROM t WHERE account_id = $1 FOR UPDATE",
+            "SELECT now() FROM t WHERE account_id = $1 FOR NO KEY UPDATE",
+        ] {
+            assert_eq!(flaws(good, false), 0, "{good}");
+        }
+        for lock in ["UPDATE", "NO KEY UPDATE", "SHARE", "KEY SHARE"] {
+            let locking = format!("SELECT a FROM t WHERE b = $1 FOR {lock}");
+            assert_eq!((flaws(&locking, true), flaws(&locking, false)), (1, 0), "{locking}");
+        }
+        assert_eq!(flaws("SELECT a FROM t WHERE b = $1", true), 0);
     }
 
     #[test]

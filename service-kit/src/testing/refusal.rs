@@ -1,5 +1,7 @@
 //! What exactly was refused, as a caller reads it?
 
+use std::time::Duration;
+
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -14,10 +16,12 @@ pub struct Refusal {
     pub metadata: Vec<(String, String)>,
     /// Seconds until a retry makes sense.
     pub retry_after: Option<String>,
+    /// The same, exactly.
+    pub retry_delay: Option<Duration>,
 }
 
 impl Refusal {
-    /// The parts of a status; the trailer and the details must give the same reason.
+    /// The parts of a status; trailers and details must say the same.
     pub fn of(status: &Status) -> Self {
         let details = status.get_error_details();
         let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
@@ -25,6 +29,10 @@ impl Refusal {
             |name| status.metadata().get(name).map(|value| value.to_str().unwrap().to_owned());
         assert_eq!(trailer("error-reason").as_deref(), Some(info.reason.as_str()), "{status:?}");
         assert_eq!(info.domain, "clientele");
+        let retry_after = trailer("retry-after");
+        let retry_delay = details.retry_info().and_then(|retry| retry.retry_delay);
+        let rounded = retry_delay.map(|delay| delay.as_secs().max(1).to_string());
+        assert_eq!(retry_after, rounded, "{status:?}");
         let mut metadata: Vec<_> = info.metadata.clone().into_iter().collect();
         metadata.sort();
         let fields = details.bad_request().map(|bad| {
@@ -36,7 +44,8 @@ impl Refusal {
             message: status.message().to_owned(),
             fields: fields.unwrap_or_default(),
             metadata,
-            retry_after: trailer("retry-after"),
+            retry_after,
+            retry_delay,
         }
     }
 

@@ -48,6 +48,7 @@ async fn the_state_is_that_of_the_database() {
     panic!("nobody noticed that the database is gone");
 }
 
+/// Security checklist 50.
 #[tokio::test]
 async fn there_is_nothing_else() {
     let server = server().await;

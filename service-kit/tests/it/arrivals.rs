@@ -30,6 +30,7 @@ async fn a_call_whose_message_does_not_come_gives_its_place_back() {
     assert_eq!(server.say("there is room again").await.unwrap(), "there is room again");
 }
 
+/// Security checklist 46.
 #[tokio::test]
 async fn a_connection_that_does_not_begin_to_speak_is_ended() {
     let server = Plan::new(echo()).start().await;
@@ -44,6 +45,7 @@ async fn a_connection_that_does_not_begin_to_speak_is_ended() {
     }
 }
 
+/// Security checklist 46.
 #[tokio::test]
 async fn one_connection_too_many_waits_until_another_ends() {
     let server = Plan::with(echo(), |settings| settings.max_connections = 1).start().await;

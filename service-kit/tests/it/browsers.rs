@@ -43,6 +43,7 @@ async fn web_call(
     server.send(request).await
 }
 
+/// Security checklist 49.
 #[tokio::test]
 async fn pages_of_the_list_may_call() {
     let server = server().await;
@@ -68,6 +69,7 @@ async fn pages_of_the_list_may_call() {
     }
 }
 
+/// Security checklist 49.
 #[tokio::test]
 async fn other_pages_may_not() {
     let server = server().await;
@@ -127,6 +129,7 @@ async fn a_page_reads_a_refusal_of_any_layer() {
     }
 }
 
+/// Security checklist 49.
 #[tokio::test]
 async fn a_browser_gone_astray_is_told_so() {
     let server = server().await;

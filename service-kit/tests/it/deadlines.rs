@@ -27,6 +27,7 @@ async fn the_callers_limit_ends_a_handler() {
     assert!(began.elapsed() < Duration::from_secs(5));
 }
 
+/// Security checklist 44.
 #[tokio::test]
 async fn the_servers_limit_holds_whatever_the_caller_says() {
     let server = Plan::with(slow_handler(), |settings| {
@@ -61,6 +62,7 @@ async fn an_answer_that_comes_too_slowly_is_ended() {
     assert_eq!(answer.refusal().1, "DEADLINE_EXCEEDED");
 }
 
+/// Security checklist 46 and 47.
 #[tokio::test]
 async fn an_answer_that_nobody_reads_is_dropped() {
     let server = Plan::with(handler(async |_| Ok("x".repeat(3 << 20))), |settings| {

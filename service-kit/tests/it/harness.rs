@@ -24,14 +24,15 @@ use prost::Message;
 use prost_types::{
     FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto,
 };
-use proto::common::v1::ErrorReason;
+use proto::common::v1::{ErrorReason, Role};
 use service_kit::{
     auth::{Authenticator, Credential, Gate, ServiceSecrets},
-    caller::Facts,
+    caller::{Actor, Facts},
     config::{Reflection, ServerSettings},
     error::Error,
+    fields::Currency,
     limited,
-    policy::{Access, Policy, rule},
+    policy::{Access, Policy, Rule, rule},
     serve::{App, Bound, PoolFigures, Ready, serve},
     telemetry::{context, metrics::Metrics, spans::Spans},
 };
@@ -44,8 +45,10 @@ use tracing_subscriber::layer::SubscriberExt;
 pub const SERVICE: &str = "opentelemetry.proto.collector.trace.v1.TraceService";
 /// The one method of the service.
 pub const METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-/// A method that exists only for those who are signed in, and nobody is.
+/// A method that exists only for those who are signed in.
 pub const PRIVATE: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Private";
+/// The one credential that stands for somebody.
+pub const TOKEN: &str = "good";
 
 /// What the handler does with the text that it is sent; its text is the answer.
 pub type Behaviour = Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, Error>> + Send + Sync>;
@@ -76,6 +79,7 @@ pub struct Server {
 pub struct Plan {
     pub settings: ServerSettings,
     pub routes: Routes,
+    pub rules: &'static [Rule],
     pub spans: Option<Spans>,
 }
 
@@ -91,7 +95,7 @@ impl Plan {
         change(&mut settings);
         let service = TraceServiceServer::new(Handler(behaviour));
         let routes = Routes::new(limited!(service, &settings));
-        Self { settings, routes, spans: None }
+        Self { settings, routes, rules: RULES, spans: None }
     }
 
     pub async fn start(self) -> Server {
@@ -102,10 +106,12 @@ impl Plan {
         let app = App {
             name: "test-service",
             routes: self.routes,
-            gate: gate(self.settings.reflection),
+            pages: axum::Router::new(),
+            gate: gate(self.rules, self.settings.reflection),
             descriptor: descriptor(),
             ready: Arc::clone(&ready) as Arc<dyn Ready>,
             metrics: Metrics::new("test-service"),
+            background: Vec::new(),
             spans: self.spans,
         };
         let token = stop.clone();
@@ -197,11 +203,16 @@ impl Answer {
         value.map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
-    /// Code, reason and message of the refusal, wherever it stands.
-    pub fn refusal(&self) -> (tonic::Code, String, String) {
+    /// The status, wherever it stands.
+    pub fn grpc_status(&self) -> Status {
         let found =
             if self.headers.contains_key("grpc-status") { &self.headers } else { &self.trailers };
-        let status = Status::from_header_map(found).unwrap();
+        Status::from_header_map(found).unwrap()
+    }
+
+    /// Code, reason and message of the refusal.
+    pub fn refusal(&self) -> (tonic::Code, String, String) {
+        let status = self.grpc_status();
         (status.code(), reason_of(&status), status.message().to_owned())
     }
 }
@@ -273,19 +284,32 @@ impl Ready for Switch {
     }
 }
 
-struct KnowsNobody;
+struct KnowsOneToken;
 
 #[tonic::async_trait]
-impl Authenticator for KnowsNobody {
-    async fn authenticate(&self, _: &Credential) -> Result<Facts, Error> {
-        Err(Error::Unauthenticated(ErrorReason::TokenInvalid))
+impl Authenticator for KnowsOneToken {
+    async fn authenticate(&self, credential: &Credential) -> Result<Facts, Error> {
+        if credential.expose() != TOKEN {
+            return Err(Error::Unauthenticated(ErrorReason::TokenInvalid));
+        }
+        Ok(Facts {
+            account_id: 7,
+            actor: Actor::Employee(1),
+            role: Role::Employee,
+            permissions: Vec::new(),
+            default_currency: Currency::parse("CHF").unwrap(),
+            session_id: None,
+            account_closed: false,
+        })
     }
 }
 
-fn gate(reflection: Reflection) -> Gate {
+const RULES: &[Rule] = &[rule(METHOD, Access::Public), rule(PRIVATE, Access::SignedIn)];
+
+fn gate(rules: &[Rule], reflection: Reflection) -> Gate {
     Gate {
-        policy: Policy::new(&[rule(METHOD, Access::Public), rule(PRIVATE, Access::SignedIn)]),
-        authenticator: Arc::new(KnowsNobody),
+        policy: Policy::new(rules),
+        authenticator: Arc::new(KnowsOneToken),
         service_secrets: ServiceSecrets::default(),
         reflection,
     }

@@ -25,6 +25,9 @@ async fn a_call_is_one_line() {
     assert!(rest.starts_with("OK ") && rest.ends_with("ms"), "{rest}");
     assert_eq!((line.field("queries"), line.field("db_ms")), ("2", "1.8"));
     assert_eq!(line.field("reason"), "");
+    // A second one would come a moment later.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    line_of("line-1").await;
 }
 
 #[tokio::test]
@@ -69,6 +72,7 @@ async fn a_caller_that_hangs_up_has_cancelled() {
     assert_eq!(line.level, "INFO");
 }
 
+/// Security checklist 59.
 #[tokio::test]
 async fn an_id_that_could_forge_a_line_is_replaced() {
     let server = Plan::new(echo()).start().await;

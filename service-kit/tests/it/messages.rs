@@ -1,12 +1,20 @@
 //! What becomes of bytes that are no message, or too many?
 
-use std::io::Write;
+use std::{
+    io::{Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use flate2::{Compression, write::GzEncoder};
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
+use service_kit::policy::{Access, rule};
 use tonic::Code;
 
-use crate::harness::{METHOD, Plan, Server, body, echo, framed, handler, request};
+use crate::harness::{METHOD, PRIVATE, Plan, Server, TOKEN, body, echo, framed, handler, request};
 
 const LIMIT: usize = 64 << 10;
 
@@ -20,6 +28,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// Security checklist 44.
 #[tokio::test]
 async fn what_is_no_message_is_called_malformed() {
     let server = server().await;
@@ -44,6 +53,7 @@ async fn what_is_no_message_is_called_malformed() {
     assert_eq!(server.say("still here").await.unwrap(), "still here");
 }
 
+/// Security checklist 43.
 #[tokio::test]
 async fn what_is_too_large_is_called_so_in_either_direction() {
     let server = server().await;
@@ -63,6 +73,7 @@ async fn what_is_too_large_is_called_so_in_either_direction() {
     assert!(answer.body.is_empty());
 }
 
+/// Security checklist 43 and 44.
 #[tokio::test]
 async fn the_limit_holds_after_decompression() {
     let server = server().await;
@@ -107,6 +118,77 @@ async fn an_unknown_method_is_called_so() {
     {
         let (code, reason, _) = server.call_raw(path, &[], body("x")).await.refusal();
         assert_eq!((code, reason.as_str()), (Code::Unimplemented, "METHOD_UNKNOWN"), "{path}");
+    }
+}
+
+/// Security checklist 28.
+#[tokio::test]
+async fn a_method_without_a_row_of_policy_is_unknown_and_not_reached() {
+    let reached = Arc::new(AtomicBool::new(false));
+    let reports = Arc::clone(&reached);
+    let mut plan = Plan::new(handler(move |text| {
+        reports.store(true, Ordering::SeqCst);
+        async { Ok(text) }
+    }));
+    // The router knows the method all the same.
+    plan.rules = const { &[rule(PRIVATE, Access::SignedIn)] };
+    let server = plan.start().await;
+    let token = format!("Token {TOKEN}");
+    for headers in [&[][..], &[("authorization", token.as_str())]] {
+        let (code, reason, _) = server.call_raw(METHOD, headers, body("x")).await.refusal();
+        assert_eq!((code, reason.as_str()), (Code::Unimplemented, "METHOD_UNKNOWN"));
+    }
+    assert!(!reached.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn answers_are_compressed_as_the_caller_understands() {
+    let server = server().await;
+    let said = "hello ".repeat(100);
+    for accepted in ["zstd", "gzip", "identity"] {
+        let accepts = [("grpc-accept-encoding", accepted)];
+        let answer = server.call_raw(METHOD, &accepts, body(&said)).await;
+        assert_eq!(answer.header("grpc-status"), "0", "{accepted}");
+        let (frame, message) = answer.body.split_at(5);
+        let message = match accepted {
+            "zstd" => zstd::decode_all(message).unwrap(),
+            "gzip" => gunzip(message),
+            _ => message.to_vec(),
+        };
+        let compressed = accepted != "identity";
+        assert_eq!(frame[0], u8::from(compressed), "{accepted}");
+        assert_eq!(answer.header("grpc-encoding"), if compressed { accepted } else { "" });
+        let message = ExportTraceServiceResponse::decode(&message[..]).unwrap();
+        assert_eq!(message.partial_success.unwrap().error_message, said, "{accepted}");
+    }
+}
+
+fn gunzip(bytes: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    GzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
+    plain
+}
+
+/// Security checklist 43 and 44.
+///
+/// Over HTTP/2, where every gRPC caller is. hyper's own limit is twice this one.
+#[tokio::test]
+async fn headers_that_are_too_large_end_the_call_and_not_the_connection() {
+    let server = Plan::with(echo(), |settings| settings.max_header_bytes = 8 << 10).start().await;
+    let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let (send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    for (kib, status) in [(4, 200), (10, 431), (4, 200), (20, 431), (4, 200)] {
+        let request = http::Request::post(format!("http://{}{METHOD}", server.address))
+            .header("content-type", "application/grpc")
+            .header("x-large", "x".repeat(kib << 10))
+            .body(())
+            .unwrap();
+        let mut ready = send.clone().ready().await.unwrap();
+        let (answer, mut message) = ready.send_request(request, false).unwrap();
+        // Whoever is refused by its headers need not send the rest.
+        let _refused_already = message.send_data(body("x").into(), true);
+        assert_eq!(answer.await.unwrap().status(), status, "{kib} KiB");
     }
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_types::StatusExt;
 
 use crate::harness::{METHOD, Plan, Server, body, handler};
 
@@ -37,6 +38,7 @@ async fn busy_server() -> (Server, Arc<Semaphore>, tokio::task::JoinHandle<()>) 
     (server, go_on, first)
 }
 
+/// Security checklist 46.
 #[tokio::test]
 async fn the_call_too_many_is_refused_at_once_and_told_when_to_return() {
     let (server, go_on, first) = busy_server().await;
@@ -44,6 +46,8 @@ async fn the_call_too_many_is_refused_at_once_and_told_when_to_return() {
     let (code, reason, _) = answer.refusal();
     assert_eq!((code, reason.as_str()), (Code::ResourceExhausted, "OVERLOADED"));
     assert_eq!(answer.header("retry-after"), "1");
+    let retry = answer.grpc_status().get_details_retry_info().unwrap();
+    assert_eq!(retry.retry_delay, Some(Duration::from_secs(1)));
 
     // Health is asked all the same.
     let mut health = HealthClient::new(server.channel().await);

@@ -91,6 +91,7 @@ async fn a_slow_handshake_blocks_nobody() {
     assert!(connected.unwrap().is_ok());
 }
 
+/// Security checklist 48.
 #[tokio::test]
 async fn nothing_is_answered_in_clear() {
     let secure = secure().await;
