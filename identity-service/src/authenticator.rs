@@ -3,17 +3,16 @@
 use service_kit::{
     auth::{Authenticator, Credential},
     caller::Facts,
-    db::Db,
     error::Error,
 };
 
-use crate::tokens::rpc::judge;
+use crate::tokens::judge::Judge;
 
-pub struct OwnTables(pub Db);
+pub struct OwnTables(pub Judge);
 
 #[tonic::async_trait]
 impl Authenticator for OwnTables {
     async fn authenticate(&self, credential: &Credential) -> Result<Facts, Error> {
-        judge(&self.0, credential).await
+        Ok(self.0.judge(credential).await?.bearer?.facts)
     }
 }

@@ -1,13 +1,32 @@
 //! What does it mean to run into a constraint of this schema?
 
-use proto::common::v1::ErrorReason::EmailTaken;
+use proto::common::v1::ErrorReason::{CompanyRoleNameTaken, EmailTaken};
 use service_kit::db::Constraint;
 
 /// Every constraint and unique index of the schema; a test compares it with the catalogue.
 #[rustfmt::skip]
 pub const CONSTRAINTS: &[Constraint] = &[
     Constraint::ours("accounts_pkey"),
+    Constraint::ours("accounts_visibility_check"),
+    Constraint::ours("address_requests_pkey"),
     Constraint::ours("answers_pkey"),
+    Constraint::ours("api_keys_creator_fkey"),
+    Constraint::ours("api_keys_digest_unique"),
+    Constraint::ours("api_keys_pkey"),
+    Constraint::ours("audit_events_pkey"),
+    Constraint::ours("codes_digest_unique"),
+    Constraint::ours("codes_employee_fkey"),
+    Constraint::ours("codes_pkey"),
+    Constraint::ours("codes_purpose_check"),
+    Constraint::ours("company_roles_account_fkey"),
+    Constraint::taken("company_roles_name_unique", CompanyRoleNameTaken, "The account has a role of this name."),
+    Constraint::ours("company_roles_pkey"),
+    Constraint::ours("directory_events_pkey"),
+    Constraint::ours("employee_company_roles_employee_fkey"),
+    Constraint::ours("employee_company_roles_pkey"),
+    Constraint::ours("employee_company_roles_role_fkey"),
+    Constraint::ours("employee_search_words_employee_fkey"),
+    Constraint::ours("employee_search_words_pkey"),
     Constraint::ours("employee_tokens_pkey"),
     Constraint::ours("employee_tokens_user_fkey"),
     Constraint::ours("employee_tokens_user_id_key"),
@@ -15,7 +34,20 @@ pub const CONSTRAINTS: &[Constraint] = &[
     Constraint::taken("employees_email_unique", EmailTaken, "This e-mail address is taken."),
     Constraint::ours("employees_pkey"),
     Constraint::ours("employees_role_check"),
+    Constraint::ours("feeds_pkey"),
+    Constraint::ours("invitations_account_fkey"),
+    Constraint::ours("invitations_digest_unique"),
+    Constraint::ours("invitations_pkey"),
+    Constraint::ours("invitations_role_check"),
+    Constraint::ours("letters_account_fkey"),
+    Constraint::ours("letters_pkey"),
     Constraint::ours("public_answers_pkey"),
+    Constraint::ours("revocations_pkey"),
+    Constraint::ours("revoked_sessions_account_fkey"),
+    Constraint::ours("revoked_sessions_pkey"),
     Constraint::ours("revoked_tokens_account_fkey"),
     Constraint::ours("revoked_tokens_pkey"),
+    Constraint::ours("sessions_employee_fkey"),
+    Constraint::ours("sessions_id_unique"),
+    Constraint::ours("sessions_pkey"),
 ];

@@ -5,5 +5,6 @@
 //!   the same: one look-up and one hash.
 //! - Log-out ends the token it is called with; it can be repeated.
 
+pub mod door;
 pub mod model;
 pub mod rpc;

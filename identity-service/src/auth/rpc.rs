@@ -2,51 +2,89 @@
 
 use std::sync::Arc;
 
+use prost::{Message, Name};
 use proto::{
-    common::v1::ErrorReason as Reason,
-    identity::v1::{self as pb, auth_service_server::AuthService},
+    common::v1::{ErrorReason as Reason, Role},
+    identity::v1::{
+        self as pb, auth_service_server::AuthService, revoke_all_sessions_request::Target,
+    },
 };
 use service_kit::{
     Reply,
     auth::{Credential, open},
-    caller::Actor,
-    db::Db,
+    caller::{Actor, Caller},
+    clock,
+    db::{Act, Db, TenantTx},
     error::Error,
-    fields::{Fields, email_key},
-    idempotency::Repeats,
+    etag,
+    fields::{Email, Fields, Flaw, Text, email_key, id},
+    idempotency::{Repeat, Repeats},
     keys::Keyring,
     reply,
 };
 use tonic::Request;
 
-use super::model::SignUp;
+use super::{door::Door, model::SignUp};
 use crate::{
     accounts,
-    employees::{self, model::Login},
-    passwords::Passwords,
-    tokens::{self, model::Token},
+    attempts::Kind,
+    codes::{self, model::Purpose},
+    credentials,
+    employees::{
+        self,
+        authority::{self, check_manages},
+        model::{Change, Employee, Login, check_email_stays},
+        work::{self, lock_live},
+    },
+    feeds::{self, Holder},
+    invitations,
+    mail::{letter, post::Post},
+    passwords::NewPassword,
+    secrets::{Kind as SecretKind, Secret},
+    sessions::{self, access_token::Claims, work::Sessions},
+    tokens::{
+        self,
+        judge::{Form, Judge},
+        model::Token,
+    },
 };
+
+const API_KEY_CANNOT_LOG_OUT: Error = Error::Refused {
+    reason: Reason::ApiKeyCannotLogOut,
+    sentence: "An API key is revoked, it does not log out.",
+};
+const SIGN_UP_OFF: Error =
+    Error::Refused { reason: Reason::SignUpOff, sentence: "No sign-ups are taken here." };
 
 pub struct Auth {
     pub db: Db,
     pub keys: Arc<Keyring>,
-    pub passwords: Arc<Passwords>,
+    pub door: Door,
+    pub judge: Judge,
+    pub sessions: Sessions,
+    pub post: Post,
     pub repeats: Repeats,
+    /// Whether anybody may sign a company up.
+    pub open_to_all: bool,
 }
 
 #[tonic::async_trait]
 impl AuthService for Auth {
     async fn sign_up(&self, request: Request<pb::SignUpRequest>) -> Reply<pb::SignUpResponse> {
+        if !self.open_to_all {
+            return Err(SIGN_UP_OFF.into());
+        }
+        self.door.arrive(Kind::SignUp)?;
         let request = request.into_inner();
         let account = request.account.clone().unwrap_or_default();
         let employee = request.employee.clone().unwrap_or_default();
         let mut fields = Fields::default();
         let repeat =
             fields.take("request_id", self.repeats.of_public(&request, email_key(&employee.email)));
-        let sign_up = SignUp::parse(&mut fields, &account, &employee);
+        let sign_up = SignUp::parse(&mut fields, &account, &employee, &request.additional_admins);
         let (repeat, sign_up) = fields.all((repeat, sign_up))?;
         let login = Login {
-            password_hash: Some(self.passwords.hash(sign_up.password).await?),
+            password_hash: Some(self.door.passwords.hash(sign_up.password).await?),
             password_change_advised: false,
         };
 
@@ -57,52 +95,455 @@ impl AuthService for Auth {
         let account = accounts::sql::insert(&mut tx, &sign_up.account).await?;
         let employee = employees::sql::insert(&mut tx, &sign_up.employee, &login).await?;
         let token = tokens::sql::get_or_create(&mut tx, &self.keys, employee.id).await?;
+        self.welcome(&mut tx, &employee).await?;
+        let mut acts = Vec::new();
+        for admin in &sign_up.additional_admins {
+            let inviter = Actor::Employee(employee.id);
+            let (_, act) = invitations::work::invite(&mut tx, &self.post, admin, inviter).await?;
+            acts.push(act);
+        }
+        feeds::announce_account(&mut tx, &account);
+        feeds::announce_employee(&mut tx, employee.id, &employee.name, employee.state());
+        acts.push(Act::on("account", account.id, "sign_up").with("employee_id", employee.id));
         let answer = pb::SignUpResponse {
             token: token.expose(),
-            employee: Some(employee.into()),
+            employee: Some(employee.shown_to_self()),
             account: Some(account.into()),
         };
-        repeat.finish(tx, answer).await
+        repeat.finish(tx, acts, answer).await
     }
 
     async fn login(&self, request: Request<pb::LoginRequest>) -> Reply<pb::LoginResponse> {
         let request = request.into_inner();
-        let refused = || Error::Unauthenticated(Reason::InvalidCredentials);
-        let candidate = employees::sql::find_by_email(&self.db, &email_key(&request.email)).await?;
-        let stored = candidate.as_ref().and_then(|candidate| candidate.password_hash.clone());
-        let matches = self.passwords.verify(&request.password, stored).await?;
-        // Only now, so that everyone who is refused has cost the same.
-        let candidate = candidate.filter(|found| matches && found.is_active).ok_or_else(refused)?;
-
-        let mut tx = self.db.begin_system(candidate.system("login")).await?;
-        let employee = employees::sql::find_for_login(&mut tx, &candidate).await?;
-        let employee = employee.ok_or_else(refused)?;
+        let (mut tx, employee) =
+            self.door.let_in(&request.email, &request.password, "login").await?;
         let token = tokens::sql::get_or_create(&mut tx, &self.keys, employee.id).await?;
-        tx.commit().await?;
-        reply(pb::LoginResponse { token: token.expose(), employee: Some(employee.into()) })
+        tx.commit([Act::on("employee", employee.id, "log_in")]).await?;
+        reply(pb::LoginResponse { token: token.expose(), employee: Some(employee.shown_to_self()) })
     }
 
     async fn logout(&self, request: Request<pb::LogoutRequest>) -> Reply<pb::LogoutResponse> {
         let credential = Credential::from_headers(request.metadata().as_ref())?;
-        let token = Token::parse(credential.expose());
-        let token = token.ok_or(Error::Unauthenticated(Reason::TokenInvalid))?;
-        if let Some(shown) = tokens::sql::look_up(&self.db, &token).await? {
-            let mut tx = self.db.begin_system(shown.system("logout")).await?;
-            tokens::sql::revoke(&mut tx, &token.key()).await?;
-            tx.commit().await?;
+        match self.judge.form(&credential) {
+            Form::EmployeeToken(token) => self.log_out_token(&token).await?,
+            // Also where its time is over: the session may go on without it.
+            Form::AccessToken(reading) => self.log_out_session(reading.claims).await?,
+            Form::ApiKey(_) => return Err(API_KEY_CANNOT_LOG_OUT.into()),
+            Form::Unknown => return Err(Error::Unauthenticated(Reason::TokenInvalid).into()),
         }
         reply(pb::LogoutResponse {})
     }
 
+    async fn issue_tokens(
+        &self,
+        request: Request<pb::IssueTokensRequest>,
+    ) -> Reply<pb::IssueTokensResponse> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let label = fields.take("device_label", Text::<100>::parse(&request.device_label));
+        let (label,) = fields.all((label,))?;
+
+        let (mut tx, employee) =
+            self.door.let_in(&request.email, &request.password, "log-in").await?;
+        let (session, pair) = self.sessions.open(&mut tx, &employee, label.as_str()).await?;
+        let act = Act::on("session", session.id, "open").with("employee_id", employee.id);
+        tx.commit([act]).await?;
+        reply(pb::IssueTokensResponse {
+            access_token: pair.access_token,
+            refresh_token: pair.refresh_token,
+            access_expire_time: Some(clock::timestamp(pair.access_expire_time)),
+            refresh_expire_time: Some(clock::timestamp(pair.refresh_expire_time)),
+            employee: Some(employee.shown_to_self()),
+        })
+    }
+
+    async fn refresh_tokens(
+        &self,
+        request: Request<pb::RefreshTokensRequest>,
+    ) -> Reply<pb::RefreshTokensResponse> {
+        let request = request.into_inner();
+        let pair = self.sessions.refresh(&self.db, &request.refresh_token).await?;
+        reply(pb::RefreshTokensResponse {
+            access_token: pair.access_token,
+            refresh_token: pair.refresh_token,
+            access_expire_time: Some(clock::timestamp(pair.access_expire_time)),
+            refresh_expire_time: Some(clock::timestamp(pair.refresh_expire_time)),
+        })
+    }
+
+    async fn change_email(
+        &self,
+        request: Request<pb::ChangeEmailRequest>,
+    ) -> Reply<pb::ChangeEmailResponse> {
+        let (caller, request) = open(request)?;
+        let employee_id = caller.employee_id()?;
+        self.door.arrive(Kind::LogIn)?;
+        let mut fields = Fields::default();
+        let repeat = fields.take("request_id", self.repeats.of(&request));
+        let new = fields.take("new_email", Email::required(&request.new_email));
+        let (employee, hash) = self.with_hash(&caller, employee_id).await?;
+        if !self.door.is_password(&employee, &request.password, hash).await? {
+            fields.refuse("password", Flaw::bad("is not the present password"));
+        }
+        let (repeat, new) = fields.all((repeat, new))?;
+
+        let mut tx = self.db.begin(&caller).await?;
+        if let Some(answer) = repeat.answer(&mut tx).await? {
+            return reply(answer);
+        }
+        let employee = lock_live(&mut tx, employee_id, "id").await?;
+        let code = codes::work::renew(&mut tx, &employee, Purpose::ChangeEmail, Some(&new)).await?;
+        let old = Email::required(&employee.email).map_err(|_| Error::CodeInvalid)?;
+        let notice = letter::address_change_notice(old, &new);
+        self.post.send(&mut tx, &notice).await?;
+        let letter = letter::address_change(self.post.app_url(), new, &code.expose());
+        self.post.send(&mut tx, &letter).await?;
+        let act = Act::on("employee", employee_id, "request_email_change");
+        repeat.finish(tx, [act], pb::ChangeEmailResponse {}).await
+    }
+
+    async fn request_password_reset(
+        &self,
+        request: Request<pb::RequestPasswordResetRequest>,
+    ) -> Reply<pb::RequestPasswordResetResponse> {
+        let request = request.into_inner();
+        let repeat = self.repeats.of_public(&request, email_key(&request.email));
+        let answer = pb::RequestPasswordResetResponse {};
+        self.ask_for_code(repeat, &request.email, Purpose::Reset, answer).await
+    }
+
+    async fn reset_password(
+        &self,
+        request: Request<pb::ResetPasswordRequest>,
+    ) -> Reply<pb::ResetPasswordResponse> {
+        self.door.arrive(Kind::Code)?;
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let scope = codes::model::scope(&request.code, SecretKind::ResetCode);
+        let repeat = fields.take("request_id", self.repeats.of_public(&request, scope));
+        let code = fields.take("code", codes::model::present(&request.code));
+        let (repeat, code) = fields.all((repeat, code))?;
+        if let Some(answer) = self.answered(&repeat).await? {
+            return reply(answer);
+        }
+        let (code, located) = codes::work::find(&self.db, code, SecretKind::ResetCode).await?;
+        let passwords = &self.door.passwords;
+        let hash =
+            codes::work::new_password(&self.db, passwords, &located, &request.new_password).await?;
+
+        let mut tx = self.db.begin_system(located.system("reset")).await?;
+        if let Some(answer) = repeat.answer(&mut tx).await? {
+            return reply(answer);
+        }
+        let act = codes::work::reset_password(&mut tx, &self.post, &located, &code, &hash).await?;
+        repeat.finish(tx, [act], pb::ResetPasswordResponse {}).await
+    }
+
+    async fn request_email_verification(
+        &self,
+        request: Request<pb::RequestEmailVerificationRequest>,
+    ) -> Reply<pb::RequestEmailVerificationResponse> {
+        let request = request.into_inner();
+        let repeat = self.repeats.of_public(&request, email_key(&request.email));
+        let answer = pb::RequestEmailVerificationResponse {};
+        self.ask_for_code(repeat, &request.email, Purpose::Verify, answer).await
+    }
+
+    async fn verify_email(
+        &self,
+        request: Request<pb::VerifyEmailRequest>,
+    ) -> Reply<pb::VerifyEmailResponse> {
+        self.door.arrive(Kind::Code)?;
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let scope = codes::model::scope(&request.code, SecretKind::VerificationCode);
+        let repeat = fields.take("request_id", self.repeats.of_public(&request, scope));
+        let code = fields.take("code", codes::model::present(&request.code));
+        let (repeat, code) = fields.all((repeat, code))?;
+        if let Some(answer) = self.answered(&repeat).await? {
+            return reply(answer);
+        }
+        let (code, located) =
+            codes::work::find(&self.db, code, SecretKind::VerificationCode).await?;
+
+        let mut tx = self.db.begin_system(located.system("verify")).await?;
+        if let Some(answer) = repeat.answer(&mut tx).await? {
+            return reply(answer);
+        }
+        let (answer, act) = codes::work::verify_email(&mut tx, &located, &code).await?;
+        repeat.finish(tx, [act], answer).await
+    }
+
+    async fn accept_invite(
+        &self,
+        request: Request<pb::AcceptInviteRequest>,
+    ) -> Reply<pb::AcceptInviteResponse> {
+        self.door.arrive(Kind::Code)?;
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let scope = codes::model::scope(&request.code, SecretKind::InvitationCode);
+        let repeat = fields.take("request_id", self.repeats.of_public(&request, scope));
+        let code = fields.take("code", codes::model::present(&request.code));
+        let name = fields.take("name", Text::parse(&request.name));
+        let known = [request.name.as_str()];
+        let password = fields.take("password", NewPassword::parse(&request.password, &known));
+        let (repeat, code, name, password) = fields.all((repeat, code, name, password))?;
+        if let Some(answer) = self.answered(&repeat).await? {
+            return reply(answer);
+        }
+        let code = Secret::parse(code, SecretKind::InvitationCode).ok_or(Error::CodeInvalid)?;
+        let located = invitations::sql::locate(&self.db, &code).await?;
+        let located = located.ok_or(Error::CodeInvalid)?;
+        let hash = self.door.passwords.hash(password).await?;
+
+        let mut tx = self.db.begin_system(located.system("accept-invite")).await?;
+        if let Some(answer) = repeat.answer(&mut tx).await? {
+            return reply(answer);
+        }
+        let invitation = invitations::work::lock_open(&mut tx, located.id).await?;
+        let (employee, act) = invitations::work::accept(&mut tx, &invitation, name, hash).await?;
+        let token = tokens::sql::get_or_create(&mut tx, &self.keys, employee.id).await?;
+        let employee = Some(employee.shown_to_self());
+        let answer = pb::AcceptInviteResponse { token: token.expose(), employee };
+        repeat.finish(tx, [act], answer).await
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<pb::ListSessionsRequest>,
+    ) -> Reply<pb::ListSessionsResponse> {
+        let (caller, _) = open(request)?;
+        let mut tx = self.db.begin(&caller).await?;
+        let sessions = sessions::sql::list(&mut tx, caller.employee_id()?).await?;
+        let shown = sessions.into_iter().map(|session| session.shown(caller.session_id()));
+        reply(pb::ListSessionsResponse { sessions: shown.collect() })
+    }
+
+    async fn revoke_session(
+        &self,
+        request: Request<pb::RevokeSessionRequest>,
+    ) -> Reply<pb::RevokeSessionResponse> {
+        let (caller, request) = open(request)?;
+        let mut fields = Fields::default();
+        let id = fields.take("id", id(request.id));
+        let (id,) = fields.all((id,))?;
+
+        let mut tx = self.db.begin(&caller).await?;
+        if !sessions::sql::revoke(&mut tx, caller.employee_id()?, id).await? {
+            return Err(Error::NotFound { resource: "session", field: "id" }.into());
+        }
+        feeds::revoke(&mut tx, Holder::Session(id));
+        tx.commit([Act::on("session", id, "revoke")]).await?;
+        reply(pb::RevokeSessionResponse {})
+    }
+
+    async fn revoke_other_sessions(
+        &self,
+        request: Request<pb::RevokeOtherSessionsRequest>,
+    ) -> Reply<pb::RevokeOtherSessionsResponse> {
+        let (caller, _) = open(request)?;
+        let employee_id = caller.employee_id()?;
+        let mut tx = self.db.begin(&caller).await?;
+        let kept = caller.session_id();
+        let mut ended = sessions::sql::revoke_employee(&mut tx, employee_id, kept).await?;
+        if kept.is_some() {
+            ended += tokens::sql::revoke_employee(&mut tx, employee_id).await?;
+        }
+        feeds::revoke(&mut tx, Holder::Employee(employee_id));
+        let act = Act::on("employee", employee_id, "revoke_other_sessions");
+        tx.commit([act.with("credentials_ended", ended)]).await?;
+        let revoked_count = i64::try_from(ended).unwrap_or(i64::MAX);
+        reply(pb::RevokeOtherSessionsResponse { revoked_count })
+    }
+
+    async fn revoke_all_sessions(
+        &self,
+        request: Request<pb::RevokeAllSessionsRequest>,
+    ) -> Reply<pb::RevokeAllSessionsResponse> {
+        let (caller, request) = open(request)?;
+        let mut tx = self.db.begin(&caller).await?;
+        let (act, ended) = match request.target {
+            None => revoke_all_of(&mut tx, caller.employee_id()?).await?,
+            Some(Target::EmployeeId(id)) => {
+                let employee = lock_live(&mut tx, id, "employee_id").await?;
+                if !caller.is(id) {
+                    check_manages(&caller, &employee)?;
+                }
+                revoke_all_of(&mut tx, id).await?
+            }
+            Some(Target::WholeAccount(true)) => revoke_all(&mut tx, &caller).await?,
+            Some(Target::WholeAccount(false)) => {
+                let mut fields = Fields::default();
+                fields.refuse("whole_account", Flaw::bad("must be true, or absent"));
+                fields.all(())?;
+                return Err(Error::internal("a refused field was none").into());
+            }
+        };
+        tx.commit([act.with("credentials_ended", ended)]).await?;
+        let revoked_count = i64::try_from(ended).unwrap_or(i64::MAX);
+        reply(pb::RevokeAllSessionsResponse { revoked_count })
+    }
+
+    async fn change_password(
+        &self,
+        request: Request<pb::ChangePasswordRequest>,
+    ) -> Reply<pb::ChangePasswordResponse> {
+        let (caller, request) = open(request)?;
+        let employee_id = caller.employee_id()?;
+        self.door.arrive(Kind::LogIn)?;
+        let (employee, hash) = self.with_hash(&caller, employee_id).await?;
+        let known = employee.known_words();
+        let mut fields = Fields::default();
+        let new = fields.take("new_password", NewPassword::parse(&request.new_password, &known));
+        let right = self.door.is_password(&employee, &request.old_password, hash.clone()).await?;
+        if !right {
+            fields.refuse("old_password", Flaw::bad("is not the present password"));
+        }
+        let (new,) = fields.all((new,))?;
+        let new = self.door.passwords.hash(new).await?;
+
+        let mut tx = self.db.begin(&caller).await?;
+        // The very hash that was just compared: of two changes at once the second is refused.
+        let changed =
+            employees::sql::change_password(&mut tx, employee_id, hash.as_deref(), &new).await?;
+        let employee = changed.ok_or(Error::Conflict)?;
+        codes::sql::drop_all(&mut tx, employee_id).await?;
+        let to = Email::required(&employee.email).map_err(|_| Error::CodeInvalid)?;
+        self.post.send(&mut tx, &letter::password_changed(to)).await?;
+        let kept = caller.session_id();
+        let mut ended = tokens::sql::revoke_employee(&mut tx, employee_id).await?;
+        ended += sessions::sql::revoke_employee(&mut tx, employee_id, kept).await?;
+        feeds::revoke(&mut tx, Holder::Employee(employee_id));
+        let token = tokens::sql::get_or_create(&mut tx, &self.keys, employee_id).await?;
+        let act = Act::on("employee", employee_id, "change_password");
+        tx.commit([act.with("credentials_ended", ended)]).await?;
+        let employee = Some(employee.shown_to_self());
+        reply(pb::ChangePasswordResponse { token: token.expose(), employee })
+    }
+
     async fn get_me(&self, request: Request<pb::GetMeRequest>) -> Reply<pb::GetMeResponse> {
         let (caller, _) = open(request)?;
-        let Actor::Employee(id) = caller.actor() else {
-            return Err(Error::internal("GetMe was reached by nobody").into());
-        };
+        let id = caller.employee_id()?;
         let mut tx = self.db.begin(&caller).await?;
         let employee = employees::sql::find(&mut tx, id).await?;
         // Gone between the check of the token and here.
         let employee = employee.ok_or(Error::Unauthenticated(Reason::EmployeeInactive))?;
-        reply(pb::GetMeResponse { employee: Some(employee.into()) })
+        reply(pb::GetMeResponse { employee: Some(employee.shown_to_self()) })
     }
+
+    async fn update_me(
+        &self,
+        request: Request<pb::UpdateMeRequest>,
+    ) -> Reply<pb::UpdateMeResponse> {
+        let (caller, request) = open(request)?;
+        let mut fields = Fields::default();
+        let repeat = fields.take("request_id", self.repeats.of(&request));
+        let change = Change::parse_profile(&mut fields, &request);
+        let (repeat, change) = fields.all((repeat, change))?;
+
+        let mut tx = self.db.begin(&caller).await?;
+        if let Some(answer) = repeat.answer(&mut tx).await? {
+            return reply(answer);
+        }
+        let before = lock_live(&mut tx, caller.employee_id()?, "employee.id").await?;
+        authority::check_change(&caller, &before, &change)?;
+        let sent = request.employee.unwrap_or_default();
+        etag::check(&sent.etag, before.version)?;
+        check_email_stays(&sent, request.update_mask.as_ref(), &before)?;
+        let (employee, act) = work::update(&mut tx, before, change).await?;
+        let answer = pb::UpdateMeResponse { employee: Some(employee.shown_to_self()) };
+        repeat.finish(tx, act, answer).await
+    }
+}
+
+impl Auth {
+    /// Writes down that somebody asks for a code by an address. Whether anybody has it is looked
+    /// into later: the call does the same in any case.
+    async fn ask_for_code<A: Message + Name + Default>(
+        &self,
+        repeat: Result<Repeat, Flaw>,
+        email: &str,
+        purpose: Purpose,
+        answer: A,
+    ) -> Reply<A> {
+        self.door.arrive(Kind::Mail)?;
+        let mut fields = Fields::default();
+        let repeat = fields.take("request_id", repeat);
+        let email = fields.take("email", Email::required(email));
+        let (repeat, email) = fields.all((repeat, email))?;
+        let mut tx = self.db.begin_without_tenant("mail").await?;
+        if let Some(answer) = repeat.answer(&mut tx).await? {
+            return reply(answer);
+        }
+        if self.door.may_mail(&email.key()) {
+            codes::requests::insert(&mut tx, &self.keys, purpose, &email.key()).await?;
+        }
+        repeat.finish(tx, [], answer).await
+    }
+
+    /// Asks a new super admin whether the address is theirs.
+    async fn welcome(&self, tx: &mut TenantTx, employee: &Employee) -> Result<(), Error> {
+        let code = codes::work::renew(tx, employee, Purpose::Verify, None).await?;
+        let to = Email::required(&employee.email).map_err(|_| Error::CodeInvalid)?;
+        let letter = letter::email_verification(self.post.app_url(), to, &code.expose());
+        self.post.send(tx, &letter).await
+    }
+
+    /// What a call by a code was answered before: the code itself is used up since.
+    async fn answered<A: Message + Name + Default>(
+        &self,
+        repeat: &Repeat,
+    ) -> Result<Option<A>, Error> {
+        let mut tx = self.db.begin_without_tenant("repeat").await?;
+        repeat.answer(&mut tx).await
+    }
+
+    async fn log_out_token(&self, token: &Token) -> Result<(), Error> {
+        let shown = tokens::sql::look_up(&self.db, token).await?;
+        let Some(employee_id) = shown.holder else { return Ok(()) };
+        let mut tx = self.db.begin_system(shown.system("logout")).await?;
+        if !tokens::sql::revoke(&mut tx, &token.key()).await? {
+            return Ok(());
+        }
+        feeds::revoke(&mut tx, Holder::Employee(employee_id));
+        tx.commit([Act::on("employee", employee_id, "log_out")]).await
+    }
+
+    async fn log_out_session(&self, claims: Claims) -> Result<(), Error> {
+        let located = sessions::sql::locate(&self.db, claims.session_id).await?;
+        let Some(located) = located else { return Ok(()) };
+        let mut tx = self.db.begin_system(located.system("logout")).await?;
+        if !sessions::sql::revoke(&mut tx, claims.employee_id, claims.session_id).await? {
+            return Ok(());
+        }
+        feeds::revoke(&mut tx, Holder::Session(claims.session_id));
+        let act = Act::on("session", claims.session_id, "log_out");
+        tx.commit([act.with("employee_id", claims.employee_id)]).await
+    }
+
+    /// A person and the hash of their password, as they are now.
+    async fn with_hash(
+        &self,
+        caller: &Caller,
+        id: i64,
+    ) -> Result<(Employee, Option<String>), Error> {
+        let mut tx = self.db.begin(caller).await?;
+        let employee = employees::sql::find(&mut tx, id).await?;
+        let employee = employee.ok_or(Error::Unauthenticated(Reason::EmployeeInactive))?;
+        let hash = employees::sql::password_hash(&mut tx, id).await?;
+        Ok((employee, hash))
+    }
+}
+
+async fn revoke_all_of(tx: &mut TenantTx, employee_id: i64) -> Result<(Act, u64), Error> {
+    let ended = credentials::end_of_employee(tx, employee_id).await?;
+    Ok((Act::on("employee", employee_id, "revoke_all_sessions"), ended))
+}
+
+async fn revoke_all(tx: &mut TenantTx, caller: &Caller) -> Result<(Act, u64), Error> {
+    if caller.role() != Role::SuperAdmin {
+        return Err(Error::RoleRequired(Role::SuperAdmin));
+    }
+    let ended = credentials::end_of_account(tx).await?;
+    Ok((Act::on("account", caller.account_id(), "revoke_all_sessions"), ended))
 }

@@ -6,6 +6,8 @@
 //! - Allow-list: a token without a live row of an active employee is dead. What is left of an
 //!   ended one grants nothing; it only tells its bearer that it was taken back.
 
+pub mod judge;
 pub mod model;
 pub mod rpc;
 pub mod sql;
+pub mod standing;

@@ -1,58 +1,20 @@
-//! identity.v1.TokenService, and the one way in which a credential is judged.
+//! identity.v1.TokenService.
 
-use proto::{
-    common::v1::ErrorReason as Reason,
-    identity::v1::{
-        self as pb, actor, token_service_server::TokenService, validate_token_response::Outcome,
-    },
+use proto::identity::v1::{
+    self as pb, token_service_server::TokenService, validate_token_response::Outcome,
 };
 use service_kit::{
-    Reply, access,
+    Reply,
     auth::Credential,
-    caller::{Actor, Facts},
-    db::{Db, Found, Tenanted},
-    error::{Error, unauthenticated_message},
-    fields::Currency,
+    error::{Error, message_of},
     reply,
 };
 use tonic::Request;
 
-use super::{
-    model::Token,
-    sql::{self, Shown},
-};
-
-/// Whom a credential stands for; `Unauthenticated` where it stands for nobody.
-pub async fn judge(db: &Db, credential: &Credential) -> Result<Facts, Error> {
-    let refused = |reason| Err(Error::Unauthenticated(reason));
-    let Some(token) = Token::parse(credential.expose()) else {
-        return refused(Reason::TokenInvalid);
-    };
-    let Some(shown) = sql::look_up(db, &token).await? else {
-        return refused(Reason::TokenInvalid);
-    };
-    match (shown.holder, shown.is_live) {
-        (Some(employee_id), Some(true)) => facts(&shown, employee_id),
-        (Some(_), _) => refused(Reason::EmployeeInactive),
-        (None, _) => refused(Reason::TokenRevoked),
-    }
-}
-
-fn facts(shown: &Found<Shown>, employee_id: i64) -> Result<Facts, Error> {
-    let role = shown.role.as_deref().and_then(access::role_from_text).unwrap_or_default();
-    let currency = shown.default_currency.as_deref().unwrap_or_default();
-    Ok(Facts {
-        account_id: shown.account_id(),
-        actor: Actor::Employee(employee_id),
-        role,
-        permissions: access::held_by(role).to_vec(),
-        default_currency: Currency::parse(currency)
-            .map_err(|flaw| Error::internal(format!("default_currency {flaw}")))?,
-    })
-}
+use super::judge::{Judge, Judgement};
 
 pub struct Tokens {
-    pub db: Db,
+    pub judge: Judge,
 }
 
 #[tonic::async_trait]
@@ -62,28 +24,19 @@ impl TokenService for Tokens {
         request: Request<pb::ValidateTokenRequest>,
     ) -> Reply<pb::ValidateTokenResponse> {
         let credential = Credential::new(&request.into_inner().credential);
-        let outcome = match judge(&self.db, &credential).await {
-            Ok(facts) => Outcome::Identity(identity(facts)),
-            Err(Error::Unauthenticated(reason)) => Outcome::Refusal(pb::Refusal {
-                reason: reason.into(),
-                message: unauthenticated_message(reason).into(),
-            }),
+        let Judgement { bearer, position } = self.judge.judge(&credential).await?;
+        let outcome = match bearer {
+            Ok(bearer) if bearer.facts.account_closed => refusal(&Error::ACCOUNT_CLOSED),
+            Ok(bearer) => Outcome::Identity(bearer.into()),
+            Err(error @ Error::Unauthenticated(_)) => refusal(&error),
             Err(error) => return Err(error.into()),
         };
-        reply(pb::ValidateTokenResponse { outcome: Some(outcome) })
+        let log_position = position.map(Into::into);
+        reply(pb::ValidateTokenResponse { outcome: Some(outcome), log_position })
     }
 }
 
-fn identity(facts: Facts) -> pb::Identity {
-    let kind = match facts.actor {
-        Actor::Employee(id) => Some(actor::Kind::EmployeeId(id)),
-        Actor::System(_) => None,
-    };
-    pb::Identity {
-        actor: Some(pb::Actor { kind }),
-        account_id: facts.account_id,
-        default_currency: facts.default_currency.code().into(),
-        role: facts.role.into(),
-        permissions: facts.permissions.into_iter().map(Into::into).collect(),
-    }
+fn refusal(error: &Error) -> Outcome {
+    let message = message_of(error).into_owned();
+    Outcome::Refusal(pb::Refusal { reason: error.reason().into(), message })
 }

@@ -7,18 +7,20 @@ use service_kit::{
     sql,
 };
 
-use super::model::{Holder, Token};
+use super::{
+    model::{Holder, Token},
+    standing::{Standing, standing},
+};
 
-/// What is known about a token that is one, or was.
+/// What is known about a token, whether it is one, was one or never was.
 #[derive(Debug, sqlx::FromRow)]
 pub struct Shown {
     account_id: i64,
-    /// Whose it is; nobody's any more once it was revoked.
+    /// Whose it is.
     pub holder: Option<i64>,
-    pub role: Option<String>,
-    /// Neither deactivated nor deleted.
-    pub is_live: Option<bool>,
-    pub default_currency: Option<String>,
+    pub was_revoked: bool,
+    #[sqlx(flatten)]
+    pub standing: Standing,
 }
 
 impl Tenanted for Shown {
@@ -28,18 +30,20 @@ impl Tenanted for Shown {
 }
 
 /// Everything that a decision about a token needs, in one statement.
-pub async fn look_up(db: &Db, token: &Token) -> Result<Option<Found<Shown>>, Error> {
+pub async fn look_up(db: &Db, token: &Token) -> Result<Found<Shown>, Error> {
     let text = sql!(
-        "SELECT coalesce(t.account_id, r.account_id) AS account_id, t.user_id AS holder, e.role,
-                e.is_active AND e.delete_time IS NULL AS is_live, a.default_currency
-         FROM (SELECT $1::text AS key) shown
-         LEFT JOIN identity.employee_tokens t ON t.key = shown.key
-         LEFT JOIN identity.employees e ON e.account_id = t.account_id AND e.id = t.user_id
-         LEFT JOIN identity.accounts a ON a.id = t.account_id
-         LEFT JOIN identity.revoked_tokens r ON r.key = shown.key
-         WHERE t.key IS NOT NULL OR r.key IS NOT NULL"
+        "SELECT coalesce(t.account_id, r.account_id, 0) AS account_id, t.user_id AS holder,
+                r.key IS NOT NULL AS was_revoked, ",
+        standing!(),
+        " FROM identity.feeds f
+          LEFT JOIN identity.employee_tokens t ON t.key = $1
+          LEFT JOIN identity.employees e ON e.account_id = t.account_id AND e.id = t.user_id
+          LEFT JOIN identity.accounts a ON a.id = t.account_id
+          LEFT JOIN identity.revoked_tokens r ON r.key = $1
+          WHERE f.name = 'revocations'"
     );
-    db.unscoped().find(text, |query| query.bind(token.key())).await
+    let shown = db.unscoped().find(text, |query| query.bind(token.key())).await?;
+    shown.ok_or_else(|| Error::internal("the log of revocations is gone"))
 }
 
 /// The employee's one token: the one that exists or, now, a new one. Of two calls at once one
@@ -91,8 +95,38 @@ async fn find(tx: &mut TenantTx, keys: &Keyring, employee_id: i64) -> Result<Opt
     Ok(token)
 }
 
+/// Ends the token of a person, if they have one; returns how many that were.
+pub async fn revoke_employee(tx: &mut TenantTx, employee_id: i64) -> Result<u64, Error> {
+    let (account_id, now) = (tx.account_id(), tx.now());
+    let query = sqlx::query(sql!(
+        "WITH ended AS (
+             DELETE FROM identity.employee_tokens WHERE account_id = $1 AND user_id = $2
+             RETURNING key)
+         INSERT INTO identity.revoked_tokens (key, account_id, revoke_time)
+         SELECT ended.key, $1, $3 FROM ended"
+    ))
+    .bind(account_id)
+    .bind(employee_id)
+    .bind(now);
+    tx.execute(query).await
+}
+
+/// Ends all tokens of the account; returns how many that were.
+pub async fn revoke_all(tx: &mut TenantTx) -> Result<u64, Error> {
+    let (account_id, now) = (tx.account_id(), tx.now());
+    let query = sqlx::query(sql!(
+        "WITH ended AS (
+             DELETE FROM identity.employee_tokens WHERE account_id = $1 RETURNING key)
+         INSERT INTO identity.revoked_tokens (key, account_id, revoke_time)
+         SELECT ended.key, $1, $2 FROM ended"
+    ))
+    .bind(account_id)
+    .bind(now);
+    tx.execute(query).await
+}
+
 /// Ends a token and remembers, for its bearer, that it was one.
-pub async fn revoke(tx: &mut TenantTx, key: &str) -> Result<(), Error> {
+pub async fn revoke(tx: &mut TenantTx, key: &str) -> Result<bool, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
     let query = sqlx::query(sql!(
         "WITH ended AS (
@@ -103,6 +137,5 @@ pub async fn revoke(tx: &mut TenantTx, key: &str) -> Result<(), Error> {
     .bind(account_id)
     .bind(key)
     .bind(now);
-    tx.execute(query).await?;
-    Ok(())
+    Ok(tx.execute(query).await? == 1)
 }

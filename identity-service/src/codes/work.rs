@@ -1,0 +1,126 @@
+//! How is a code made, and what does it do?
+
+use proto::{common::v1::ErrorReason as Reason, identity::v1 as pb};
+use service_kit::{
+    db::{Act, Db, Found, TenantTx},
+    error::Error,
+    fields::{Email, Fields, email_key},
+};
+
+use super::{
+    model::{Purpose, Used},
+    sql::{self, Located},
+};
+use crate::{
+    credentials,
+    employees::{self, model::Employee},
+    mail::{letter, post::Post},
+    passwords::{NewPassword, Passwords},
+    secrets::{Kind, Secret},
+};
+
+/// A new code for a locked person.
+pub async fn renew(
+    tx: &mut TenantTx,
+    employee: &Employee,
+    purpose: Purpose,
+    new_email: Option<&Email>,
+) -> Result<Secret, Error> {
+    let code = Secret::mint(purpose.kind());
+    let key = email_key(&employee.email);
+    sql::put(tx, employee.id, purpose, &code, &key, new_email.map(Email::as_str)).await?;
+    Ok(code)
+}
+
+/// A code that somebody shows and that was sent to somebody, and where.
+pub async fn find(db: &Db, code: &str, kind: Kind) -> Result<(Secret, Found<Located>), Error> {
+    let code = Secret::parse(code, kind).ok_or(Error::CodeInvalid)?;
+    let located = sql::locate(db, &code).await?.ok_or(Error::CodeInvalid)?;
+    Ok((code, located))
+}
+
+/// The person whom a code was sent to, and the code used up. It is good only while the person
+/// has the address that it was made for.
+async fn take(
+    tx: &mut TenantTx,
+    located: &Found<Located>,
+    code: &Secret,
+) -> Result<(Employee, Used), Error> {
+    let employee = employees::sql::lock(tx, located.employee_id).await?;
+    let live = employee.filter(|it| it.delete_time.is_none() && it.is_active);
+    let employee = live.ok_or(Error::CodeInvalid)?;
+    let used = sql::take(tx, employee.id, code).await?.ok_or(Error::CodeInvalid)?;
+    if used.email_key != email_key(&employee.email) {
+        return Err(Error::CodeInvalid);
+    }
+    Ok((employee, used))
+}
+
+/// What a password for the person behind a code must not be made of is known before it is hashed
+/// and the code is used up.
+pub async fn new_password(
+    db: &Db,
+    passwords: &Passwords,
+    located: &Found<Located>,
+    text: &str,
+) -> Result<String, Error> {
+    let mut tx = db.begin_system(located.system("reset")).await?;
+    let employee = employees::sql::find(&mut tx, located.employee_id).await?;
+    drop(tx);
+    let employee = employee.ok_or(Error::CodeInvalid)?;
+    let known = [employee.name.as_str(), &employee.account_name, &employee.email];
+    let mut fields = Fields::default();
+    let password = fields.take("new_password", NewPassword::parse(text, &known));
+    let (password,) = fields.all((password,))?;
+    passwords.hash(password).await
+}
+
+/// Sets a new password by a code.
+pub async fn reset_password(
+    tx: &mut TenantTx,
+    post: &Post,
+    located: &Found<Located>,
+    code: &Secret,
+    hash: &str,
+) -> Result<Act, Error> {
+    let (employee, used) = take(tx, located, code).await?;
+    if used.purpose() != Some(Purpose::Reset) {
+        return Err(Error::CodeInvalid);
+    }
+    employees::sql::set_password(tx, employee.id, hash).await?;
+    sql::drop_all(tx, employee.id).await?;
+    let ended = credentials::end_of_employee(tx, employee.id).await?;
+    let to = Email::required(&employee.email).map_err(|_| Error::CodeInvalid)?;
+    post.send(tx, &letter::password_changed(to)).await?;
+    Ok(Act::on("employee", employee.id, "reset_password").with("credentials_ended", ended))
+}
+
+/// Verifies an address by a code, or changes to it.
+pub async fn verify_email(
+    tx: &mut TenantTx,
+    located: &Found<Located>,
+    code: &Secret,
+) -> Result<(pb::VerifyEmailResponse, Act), Error> {
+    let (employee, used) = take(tx, located, code).await?;
+    let (id, email) = (employee.id, employee.email.clone());
+    match (used.purpose(), used.new_email) {
+        (Some(Purpose::Verify), _) => {
+            employees::sql::set_verified(tx, id).await?;
+            let act = Act::on("employee", id, "verify_email");
+            Ok((pb::VerifyEmailResponse { email }, act))
+        }
+        (Some(Purpose::ChangeEmail), Some(new)) => {
+            let new = Email::required(&new).map_err(|_| Error::CodeInvalid)?;
+            employees::sql::set_email(tx, &employee, &new).await.map_err(hide_taken)?;
+            sql::drop_all(tx, id).await?;
+            let act = Act::on("employee", id, "change_email");
+            Ok((pb::VerifyEmailResponse { email: new.as_str().to_owned() }, act))
+        }
+        _ => Err(Error::CodeInvalid),
+    }
+}
+
+/// That somebody has an address may not be learned here.
+fn hide_taken(error: Error) -> Error {
+    if error.reason() == Reason::EmailTaken { Error::CodeInvalid } else { error }
+}

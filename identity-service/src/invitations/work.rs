@@ -1,0 +1,120 @@
+//! How is somebody invited, and what happens when they accept?
+
+use proto::common::v1::{Permission, Role};
+use service_kit::{
+    access,
+    caller::Actor,
+    db::{Act, TenantTx},
+    error::Error,
+    fields::{Email, Text},
+};
+
+use super::{
+    model::{Invitation, NewInvitation},
+    sql,
+};
+use crate::{
+    api_keys,
+    employees::{
+        self,
+        model::{Employee, Login, NewEmployee},
+    },
+    feeds,
+    mail::{letter, post::Post},
+    secrets::{Kind, Secret},
+};
+
+/// Invites somebody, in the name of an actor.
+pub async fn invite(
+    tx: &mut TenantTx,
+    post: &Post,
+    invitation: &NewInvitation,
+    inviter: Actor,
+) -> Result<(Invitation, Act), Error> {
+    let account = crate::accounts::sql::get(tx).await?;
+    let name = inviter_name(tx, inviter).await?;
+    let code = Secret::mint(Kind::InvitationCode);
+    let made = sql::insert(tx, invitation, &code, &inviter.to_string()).await?;
+    let letter = letter::invitation(
+        post.app_url(),
+        letter::Invitation {
+            to: invitation.email.clone(),
+            account: &account.name,
+            inviter: &name,
+            role: invitation.role,
+            code: &code.expose(),
+        },
+    );
+    post.send(tx, &letter).await?;
+    let act = Act::on("invitation", made.id, "create");
+    Ok((made, act.with("role", access::role_text(invitation.role))))
+}
+
+async fn inviter_name(tx: &mut TenantTx, inviter: Actor) -> Result<String, Error> {
+    let name = match inviter {
+        Actor::Employee(id) => employees::sql::find(tx, id).await?.map(|employee| employee.name),
+        Actor::ApiKey(id) => api_keys::sql::lock(tx, id).await?.map(|key| key.name),
+        Actor::System(_) => None,
+    };
+    Ok(name.unwrap_or_default())
+}
+
+/// An invitation that is open, and whose inviter could still give it.
+pub async fn lock_open(tx: &mut TenantTx, id: i64) -> Result<Invitation, Error> {
+    let invitation = sql::lock(tx, id).await?.ok_or(Error::CodeInvalid)?;
+    let account = crate::accounts::sql::get(tx).await?;
+    let open = invitation.is_open(tx.now()) && account.close_time.is_none();
+    if open && may_still_give(tx, &invitation).await? {
+        Ok(invitation)
+    } else {
+        Err(Error::CodeInvalid)
+    }
+}
+
+async fn may_still_give(tx: &mut TenantTx, invitation: &Invitation) -> Result<bool, Error> {
+    let (person, rank, given) = match invitation.inviter() {
+        Some(Actor::Employee(id)) => {
+            let person = employees::sql::find(tx, id).await?;
+            let rank = person.as_ref().map(Employee::role).unwrap_or_default();
+            (person, rank, None)
+        }
+        Some(Actor::ApiKey(id)) => {
+            let now = tx.now();
+            let key = api_keys::sql::lock(tx, id).await?;
+            let Some(key) = key.filter(|key| key.revoke_time.is_none() && now < key.expire_time)
+            else {
+                return Ok(false);
+            };
+            let maker = employees::sql::find(tx, key.creator_id).await?;
+            (maker, Role::Employee, Some(key.permissions))
+        }
+        _ => return Ok(false),
+    };
+    let Some(person) = person.filter(|person| person.is_active) else { return Ok(false) };
+    let held = access::effective(person.role(), &person.permissions());
+    let holds = |permission: Permission| {
+        let name = access::permission_name(permission);
+        held.contains(&permission) && given.as_ref().is_none_or(|given| given.contains(&name))
+    };
+    Ok(holds(Permission::ManageEmployees) && access::rank(rank) >= access::rank(invitation.role()))
+}
+
+/// Makes the employee who was invited.
+pub async fn accept(
+    tx: &mut TenantTx,
+    invitation: &Invitation,
+    name: Text<255>,
+    hash: String,
+) -> Result<(Employee, Act), Error> {
+    let email = Email::required(&invitation.email).map_err(|_| Error::CodeInvalid)?;
+    let employee = NewEmployee::plain(email, name, invitation.role());
+    let login = Login { password_hash: Some(hash), password_change_advised: false };
+    let employee = employees::sql::insert(tx, &employee, &login).await?;
+    employees::sql::set_verified(tx, employee.id).await?;
+    sql::accept(tx, invitation.id).await?;
+    feeds::announce_employee(tx, employee.id, &employee.name, employee.state());
+    let act = Act::on("invitation", invitation.id, "accept").with("employee_id", employee.id);
+    let employee = employees::sql::find(tx, employee.id).await?;
+    let employee = employee.ok_or_else(|| Error::internal("a new employee is gone"))?;
+    Ok((employee, act))
+}
