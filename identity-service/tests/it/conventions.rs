@@ -14,27 +14,55 @@ const EXCEPTIONS: Exceptions<'static> = Exceptions {
     across_accounts: &[
         // Look-ups that precede an account: by what a caller shows, in an index of its own.
         "WHERE email_key = $1 AND delete_time IS NULL",
-        "FROM (SELECT $1::text AS key) shown",
+        "FROM identity.feeds f",
+        "FROM identity.sessions WHERE id = $1",
+        "FROM identity.codes WHERE digest = $1",
+        "FROM identity.invitations WHERE digest = $1",
+        "FROM identity.letters WHERE due_time <= $1",
+        // And those of an operator, who means everyone, or says an id.
+        "FROM identity.accounts ORDER BY id",
+        "FROM identity.employees WHERE id = $1 ORDER BY account_id",
         // Tables that belong to no account, and the drawing of a new one.
+        "UPDATE identity.feeds",
+        "address_requests",
         "public_answers",
+        // Sweeps.
+        "AS old",
         "identity.migrations",
         "nextval",
     ],
     // A token's digest.
-    by_another_key: &["DELETE FROM identity.employee_tokens WHERE account_id = $1 AND key = $2"],
+    by_another_key: &[
+        "DELETE FROM identity.employee_tokens WHERE account_id = $1 AND key = $2",
+        // A session's id, which is unique by itself, and a code's digest.
+        "FROM identity.sessions WHERE account_id = $1 AND id = $2",
+        "UPDATE identity.sessions",
+        "WHERE account_id = $1 AND employee_id = $2 AND digest = $3",
+    ],
     not_ours: &[],
 };
 
 fn rules() -> Rules<'static> {
     Rules {
         schema: "identity",
-        global_tables: &["public_answers"],
+        global_tables: &[
+            "address_requests",
+            "directory_events",
+            "feeds",
+            "public_answers",
+            "revocations",
+        ],
         // What must be unique among all accounts: addresses, tokens.
         global_keys: &[
             "employees_email_unique",
             "employee_tokens_pkey",
             "employee_tokens_user_id_key",
             "revoked_tokens_pkey",
+            "revoked_sessions_pkey",
+            "sessions_id_unique",
+            "api_keys_digest_unique",
+            "codes_digest_unique",
+            "invitations_digest_unique",
         ],
         constraints: CONSTRAINTS,
     }
@@ -66,9 +94,39 @@ async fn populate(database: &TestDatabase) {
             "INSERT INTO identity.accounts
              SELECT n, 'Acme', 'a@example.com', 'USD', now(), now() FROM generate_series(1, 20) n;
              INSERT INTO identity.employees
-             SELECT a, a * 1000 + n, 'e', a || 'e' || n, 'n', '', '', 'employee', '', '', true, NULL, false, now(), now()
+             SELECT a, a * 1000 + n, 'e', a || 'e' || n, 'n', '', '',
+                 CASE WHEN n < 90 THEN 'employee' ELSE 'admin' END, '', '', true, NULL, false,
+                 now() + n * interval '1 second', now()
              FROM generate_series(1, 20) a, generate_series(1, 100) n;
+             INSERT INTO identity.employee_search_words
+             SELECT account_id, email_key, id FROM identity.employees;
+             INSERT INTO identity.company_roles
+             SELECT a, a * 1000 + n, 'r', 'r' || n, '', now(), now()
+             FROM generate_series(1, 20) a, generate_series(1, 20) n;
+             INSERT INTO identity.employee_company_roles
+             SELECT account_id, id, account_id * 1000 + 1 FROM identity.employees;
+             INSERT INTO identity.sessions
+             SELECT account_id, id, id, '', '', '', 0, now(), now(), now(), now()
+             FROM identity.employees;
+             INSERT INTO identity.revoked_sessions
+             SELECT -id, account_id, now() FROM identity.employees;
+             INSERT INTO identity.api_keys
+             SELECT account_id, id, id::text::bytea, '', '{}', id, now(), now()
+             FROM identity.employees;
+             INSERT INTO identity.codes
+             SELECT account_id, id, 'reset', id::text::bytea, '', NULL, now()
+             FROM identity.employees;
+             INSERT INTO identity.invitations
+             SELECT account_id, id, '', email_key, 'employee', '', id::text::bytea, now(), now()
+             FROM identity.employees;
+             INSERT INTO identity.letters
+             SELECT account_id, id, '', '', 0, now(), now() FROM identity.employees;
+             INSERT INTO identity.audit_events
+                 (account_id, time, actor, action, subject, subject_id, network, request_id, details)
+             SELECT account_id, now() + n * interval '1 second', 'employee:' || id, 'employee.update',
+                 'employee', id, '', '', '{}' FROM identity.employees, generate_series(1, 5) n;
              INSERT INTO identity.employee_tokens SELECT id, account_id, id, now(), '' FROM identity.employees;
+             INSERT INTO identity.revoked_tokens SELECT 'was ' || id, account_id, now() FROM identity.employees;
              INSERT INTO identity.answers
              SELECT account_id, 'employee', 'method', gen_random_uuid(), '', '', now() FROM identity.employees;
              ANALYZE",
@@ -97,6 +155,30 @@ async fn a_statement_across_accounts_is_noticed() {
     }
 }
 
+#[tokio::test]
+async fn a_statement_without_an_index_is_noticed() {
+    conventions::a_statement_without_an_index_is_noticed(&SCHEMA).await;
+}
+
+#[tokio::test]
+async fn an_exception_to_nothing_is_noticed() {
+    conventions::an_exception_to_nothing_is_noticed(&SCHEMA, &EXCEPTIONS).await;
+}
+
+/// Security checklist 37.
+#[tokio::test]
+async fn no_account_stays_on_a_connection() {
+    conventions::no_account_stays_on_a_connection(&SCHEMA).await;
+}
+
+#[tokio::test]
+async fn row_security_keeps_accounts_apart() {
+    let database = TestDatabase::new(&SCHEMA).await;
+    populate(&database).await;
+    conventions::row_security_keeps_accounts_apart(&database, &rules()).await;
+}
+
+/// Security checklist 28.
 #[test]
 fn every_method_has_one_row_of_policy_and_every_row_a_method() {
     conventions::every_method_has_one_row_of_policy_and_every_row_a_method("identity.v1", POLICY);
@@ -109,7 +191,14 @@ fn no_request_can_name_an_account() {
     let found = descriptor::ways_to_name_an_account(&pool, "identity.v1", POLICY, &output_only);
     assert_eq!(found, Vec::<String>::new());
     let found = descriptor::ways_to_name_an_account(&pool, "identity.v1", POLICY, &[]);
-    assert_eq!(found, ["identity.v1.EmployeeService.CreateEmployee takes employee.account_id"]);
+    assert_eq!(
+        found,
+        [
+            "identity.v1.EmployeeService.CreateEmployee takes employee.account_id",
+            "identity.v1.EmployeeService.UpdateEmployee takes employee.account_id",
+            "identity.v1.AuthService.UpdateMe takes employee.account_id",
+        ]
+    );
 }
 
 /// Security checklist 37 and 61.
@@ -157,6 +246,21 @@ async fn a_service_refuses_to_start_as_a_role_that_could_read_everything() {
     settings.pool.role_prefix = "missing_".into();
     let refused = service_kit::db::Db::connect(&settings, &SCHEMA).await.unwrap_err().to_string();
     assert!(refused.contains("run the service's `migrate`"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_service_refuses_to_start_as_a_role_that_owns_what_it_works_on() {
+    let database = TestDatabase::new(&SCHEMA).await;
+    database.execute("CREATE ROLE owning_identity_app; CREATE ROLE owning_identity_lookup; CREATE ROLE owning_identity_sweep; GRANT owning_identity_app, owning_identity_lookup, owning_identity_sweep TO service").await;
+    let mut settings = database.settings.clone();
+    settings.pool.role_prefix = "owning_".into();
+    service_kit::db::Db::connect(&settings, &SCHEMA).await.unwrap();
+    for role in ["owning_identity_app", "owning_identity_lookup", "owning_identity_sweep"] {
+        database.execute(&format!("ALTER TABLE identity.answers OWNER TO {role}")).await;
+        let refused = service_kit::db::Db::connect(&settings, &SCHEMA).await.unwrap_err();
+        let refused = refused.to_string();
+        assert!(refused.starts_with(&format!("The role {role} owns tables of")), "{refused}");
+    }
 }
 
 #[test]

@@ -1,30 +1,45 @@
 //! Bytes that no client would send.
 
 use identity_service::POLICY;
-use service_kit::testing::{hostile, raw, refusal::refusal};
+use proto::common::v1::Role;
+use service_kit::testing::{
+    hostile::{self, Senders},
+    raw,
+    refusal::refusal,
+};
 use tonic::Code;
 
-use crate::support::Identity;
+use crate::support::{Identity, SERVICE_SECRET};
 
+/// Security checklist 44.
 #[tokio::test]
 async fn garbage_is_refused_with_a_reason_by_every_method() {
     let identity = Identity::start().await;
     let ana = identity.sign_up("ana").await;
-    let before = identity.database.digest().await;
-    let complaints =
-        hostile::complaints(&identity.channel, "identity.v1", POLICY, &ana.token).await;
+    let bob = identity.add(&ana, "bob", Role::Employee).await;
+    identity.no_letters_left().await;
+    let before = identity.digest().await;
+    let senders = Senders { admin: &ana.token, employee: &bob.token, secret: SERVICE_SECRET };
+    let complaints = hostile::complaints(&identity.channel, "identity.v1", POLICY, &senders).await;
     assert!(complaints.is_empty(), "{complaints:#?}");
-    assert_eq!(identity.database.digest().await, before);
+    assert_eq!(identity.digest().await, before);
 }
 
 #[tokio::test]
 async fn text_that_is_not_utf8_is_refused() {
     let identity = Identity::start().await;
-    // LoginRequest.email, one byte, 0xff.
-    let request = raw::request(vec![0x0a, 0x01, 0xff], "");
-    let refused =
-        refusal(raw::call(&identity.channel, "/identity.v1.AuthService/Login", request).await);
-    assert_eq!(refused.said(), (Code::InvalidArgument, "MALFORMED_MESSAGE"));
+    let before = identity.digest().await;
+    for (path, bytes) in [
+        // LoginRequest.email, one byte, 0xff.
+        ("/identity.v1.AuthService/Login", vec![0x0a, 0x01, 0xff]),
+        // SignUpRequest.account.name.
+        ("/identity.v1.AuthService/SignUp", vec![0x0a, 0x03, 0x0a, 0x01, 0xff]),
+    ] {
+        let request = raw::request(bytes, "");
+        let refused = refusal(raw::call(&identity.channel, path, request).await);
+        assert_eq!(refused.said(), (Code::InvalidArgument, "MALFORMED_MESSAGE"), "{path}");
+    }
+    assert_eq!(identity.digest().await, before);
 }
 
 #[tokio::test]

@@ -3,31 +3,227 @@
 use std::collections::BTreeMap;
 
 use identity_service::POLICY;
-use proto::identity::v1 as pb;
-use service_kit::testing::isolation::{Ids, Service, leaks};
+use prost::Message;
+use proto::{common::v1::Role, identity::v1 as pb};
+use service_kit::testing::isolation::{Ids, Service, id_fields, leaks};
 
-use crate::support::{Identity, signed};
+use crate::support::{Identity, PASSWORD, Person, signed};
 
+/// Output only in a request, or always the caller's own.
+const IGNORED: &[(&str, &str)] = &[
+    ("/identity.v1.AccountService/UpdateAccount", "account.id"),
+    ("/identity.v1.ApiKeyService/CreateApiKey", "api_key.creator_id"),
+    ("/identity.v1.ApiKeyService/CreateApiKey", "api_key.id"),
+    ("/identity.v1.AuthService/UpdateMe", "employee.account_id"),
+    ("/identity.v1.AuthService/UpdateMe", "employee.company_roles.id"),
+    ("/identity.v1.AuthService/UpdateMe", "employee.id"),
+    ("/identity.v1.EmployeeService/CreateEmployee", "employee.account_id"),
+    ("/identity.v1.EmployeeService/CreateEmployee", "employee.company_roles.id"),
+    ("/identity.v1.EmployeeService/CreateEmployee", "employee.id"),
+    ("/identity.v1.EmployeeService/InviteEmployee", "invitation.id"),
+    ("/identity.v1.EmployeeService/InviteEmployee", "invitation.inviter_id"),
+    ("/identity.v1.EmployeeService/UpdateEmployee", "employee.account_id"),
+    ("/identity.v1.EmployeeService/UpdateEmployee", "employee.company_roles.id"),
+    ("/identity.v1.RoleService/CreateCompanyRole", "company_role.id"),
+];
+
+const OMITTED: &[(&str, &str)] = &[
+    ("/identity.v1.AuditService/ListAuditEvents", "actor_employee_id"),
+    ("/identity.v1.AuditService/ListAuditEvents", "actor_api_key_id"),
+    ("/identity.v1.AuditService/ListAuditEvents", "subject_id"),
+    ("/identity.v1.EmployeeService/BatchGetEmployees", "ids"),
+    ("/identity.v1.EmployeeService/ListEmployees", "company_role_id"),
+];
+
+/// Calls that succeed, about rows of the caller's own account.
+fn examples(own: Rows) -> BTreeMap<&'static str, Vec<u8>> {
+    let Rows { employee: id, role, session, api_key, invitation } = own;
+    let (employee_id, company_role_id) = (id, role);
+    let employee = Some(pb::Employee { id, name: "Eve".into(), ..Default::default() });
+    let company_role =
+        Some(pb::CompanyRole { id: role, description: "New".into(), ..Default::default() });
+    let system_role = pb::SystemRole::TaskWorker.into();
+    BTreeMap::from([
+        (
+            "/identity.v1.ApiKeyService/RevokeApiKey",
+            pb::RevokeApiKeyRequest { id: api_key, ..Default::default() }.encode_to_vec(),
+        ),
+        (
+            "/identity.v1.AuthService/RevokeAllSessions",
+            pb::RevokeAllSessionsRequest {
+                target: Some(pb::revoke_all_sessions_request::Target::EmployeeId(id)),
+            }
+            .encode_to_vec(),
+        ),
+        (
+            "/identity.v1.AuthService/RevokeSession",
+            pb::RevokeSessionRequest { id: session }.encode_to_vec(),
+        ),
+        (
+            "/identity.v1.EmployeeService/RevokeInvitation",
+            pb::RevokeInvitationRequest { id: invitation, ..Default::default() }.encode_to_vec(),
+        ),
+        (
+            "/identity.v1.EmployeeService/SendPasswordReset",
+            pb::SendPasswordResetRequest { id, ..Default::default() }.encode_to_vec(),
+        ),
+        (
+            "/identity.v1.AuditService/ListAuditEvents",
+            pb::ListAuditEventsRequest { subject: "employee".into(), ..Default::default() }
+                .encode_to_vec(),
+        ),
+        (
+            "/identity.v1.EmployeeService/BatchGetEmployees",
+            pb::BatchGetEmployeesRequest { ids: vec![id] }.encode_to_vec(),
+        ),
+        (
+            "/identity.v1.EmployeeService/DeleteEmployee",
+            pb::DeleteEmployeeRequest { id, ..Default::default() }.encode_to_vec(),
+        ),
+        ("/identity.v1.EmployeeService/GetEmployee", pb::GetEmployeeRequest { id }.encode_to_vec()),
+        (
+            "/identity.v1.EmployeeService/ListEmployees",
+            pb::ListEmployeesRequest { company_role_id, ..Default::default() }.encode_to_vec(),
+        ),
+        (
+            "/identity.v1.EmployeeService/UndeleteEmployee",
+            pb::UndeleteEmployeeRequest { id, ..Default::default() }.encode_to_vec(),
+        ),
+        (
+            "/identity.v1.EmployeeService/UpdateEmployee",
+            pb::UpdateEmployeeRequest { employee, ..Default::default() }.encode_to_vec(),
+        ),
+        (
+            "/identity.v1.EmployeeService/UpdatePermissions",
+            pb::UpdatePermissionsRequest { id, ..Default::default() }.encode_to_vec(),
+        ),
+        (
+            "/identity.v1.RoleService/AssignCompanyRole",
+            pb::AssignCompanyRoleRequest { employee_id, company_role_id, ..Default::default() }
+                .encode_to_vec(),
+        ),
+        (
+            "/identity.v1.RoleService/DeleteCompanyRole",
+            pb::DeleteCompanyRoleRequest { id: role, ..Default::default() }.encode_to_vec(),
+        ),
+        (
+            "/identity.v1.RoleService/GetCompanyRole",
+            pb::GetCompanyRoleRequest { id: role }.encode_to_vec(),
+        ),
+        (
+            "/identity.v1.RoleService/GrantSystemRole",
+            pb::GrantSystemRoleRequest { employee_id, system_role, ..Default::default() }
+                .encode_to_vec(),
+        ),
+        (
+            "/identity.v1.RoleService/RevokeSystemRole",
+            pb::RevokeSystemRoleRequest { employee_id, system_role, ..Default::default() }
+                .encode_to_vec(),
+        ),
+        (
+            "/identity.v1.RoleService/UnassignCompanyRole",
+            pb::UnassignCompanyRoleRequest { employee_id, company_role_id, ..Default::default() }
+                .encode_to_vec(),
+        ),
+        (
+            "/identity.v1.RoleService/UpdateCompanyRole",
+            pb::UpdateCompanyRoleRequest { company_role, ..Default::default() }.encode_to_vec(),
+        ),
+    ])
+}
+
+/// Rows of one account, by their ids.
+#[derive(Clone, Copy)]
+struct Rows {
+    employee: i64,
+    role: i64,
+    session: i64,
+    api_key: i64,
+    invitation: i64,
+}
+
+impl Rows {
+    async fn of(identity: &Identity, owner: &Person) -> Self {
+        let worker = identity.add(owner, &format!("worker-of-{}", owner.id), Role::Employee).await;
+        let company_role = Some(pb::CompanyRole { name: "Coach".into(), ..Default::default() });
+        let request = pb::CreateCompanyRoleRequest { company_role, request_id: String::new() };
+        let role = identity.roles().create_company_role(signed(owner, request)).await.unwrap();
+        let role = role.into_inner().company_role.unwrap().id;
+        let (employee, company_role_id) = (worker.id, role);
+        let request = pb::AssignCompanyRoleRequest {
+            employee_id: employee,
+            company_role_id,
+            ..Default::default()
+        };
+        identity.roles().assign_company_role(signed(owner, request)).await.unwrap();
+        let request = pb::IssueTokensRequest {
+            email: owner.email.clone(),
+            password: PASSWORD.into(),
+            ..Default::default()
+        };
+        identity.auth().issue_tokens(request).await.unwrap();
+        let sessions =
+            identity.auth().list_sessions(signed(owner, pb::ListSessionsRequest {})).await;
+        let session = sessions.unwrap().into_inner().sessions[0].id;
+        let api_key = Some(pb::ApiKey { name: "Robot".into(), ..Default::default() });
+        let request = pb::CreateApiKeyRequest { api_key, request_id: String::new() };
+        let made = identity.api_keys().create_api_key(signed(owner, request)).await.unwrap();
+        let api_key = made.into_inner().api_key.unwrap().id;
+        let email = format!("guest-of-{}@example.com", owner.id);
+        let invitation = Some(pb::Invitation { email, ..Default::default() });
+        let request = pb::InviteEmployeeRequest { invitation, request_id: String::new() };
+        let made = identity.employees().invite_employee(signed(owner, request)).await.unwrap();
+        let invitation = made.into_inner().invitation.unwrap().id;
+        Self { employee, role, session, api_key, invitation }
+    }
+
+    /// The id of the kind of row that a field of a method means.
+    fn meant_by(&self, path: &str, field: &str) -> i64 {
+        match field {
+            "id" if path.contains("CompanyRole") => self.role,
+            "id" if path.contains("ApiKey") => self.api_key,
+            "id" if path.contains("Session") => self.session,
+            "id" if path.contains("Invitation") => self.invitation,
+            field if field.contains("company_role") => self.role,
+            field if field.contains("api_key") => self.api_key,
+            _ => self.employee,
+        }
+    }
+}
+
+/// Security checklist 35.
 #[tokio::test]
 async fn no_id_reaches_into_another_account() {
     let identity = Identity::start().await;
-    let ana = identity.sign_up("ana").await;
-    let bob = identity.sign_up("bob").await;
+    let (ana, bob) = (identity.sign_up("ana").await, identity.sign_up("bob").await);
+    let (hers, his) = (Rows::of(&identity, &ana).await, Rows::of(&identity, &bob).await);
+    identity.no_letters_left().await;
     let service = Service {
         package: "identity.v1",
         policy: POLICY,
-        ignored: &[
-            ("/identity.v1.EmployeeService/CreateEmployee", "employee.id"),
-            ("/identity.v1.EmployeeService/CreateEmployee", "employee.account_id"),
-        ],
-        examples: BTreeMap::new(),
+        ignored: IGNORED,
+        omitted: OMITTED,
+        examples: examples(hers),
     };
-    let ids = |_: &str| Ids { foreign: bob.id, unknown: 999_999 };
-    assert_eq!(leaks(&service, &identity.channel, &ana.token, ids).await, Vec::<String>::new());
+    let fields = id_fields(&service);
+    assert!(fields.len() >= 20, "the requests have ids in them: {}", fields.len());
+    let ids_of = |rows: Rows| {
+        move |path: &str, field: &str| Ids { foreign: rows.meant_by(path, field), unknown: 999_999 }
+    };
+    let before = identity.digest().await;
+    let found = leaks(&service, &identity.channel, &ana.token, ids_of(his)).await;
+    assert_eq!(found, Vec::<String>::new());
+    assert_eq!(identity.digest().await, before, "nothing was written");
 
-    // And it can fail: without the exceptions two fields have no example.
-    let forgetful = Service { ignored: &[], ..service };
-    assert_eq!(leaks(&forgetful, &identity.channel, &ana.token, ids).await.len(), 2);
+    // And it can fail: with one's own ids every call but the lists' says something, and with
+    // calls that have no example it says so.
+    let reads =
+        ["/identity.v1.EmployeeService/GetEmployee", "/identity.v1.RoleService/GetCompanyRole"];
+    let found = leaks(&service, &identity.channel, &ana.token, ids_of(hers)).await;
+    assert!(reads.iter().all(|read| found.iter().any(|leak| leak.contains(read))), "{found:#?}");
+    let forgetful = Service { examples: BTreeMap::new(), ..service };
+    let found = leaks(&forgetful, &identity.channel, &ana.token, ids_of(his)).await;
+    assert_eq!(found.len(), fields.len());
 }
 
 #[tokio::test]

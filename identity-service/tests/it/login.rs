@@ -3,10 +3,62 @@
 use std::collections::BTreeSet;
 
 use proto::{common::v1::Role, identity::v1 as pb};
-use service_kit::testing::refusal::refusal;
+use service_kit::testing::refusal::{Refusal, refusal};
 use tonic::{Code, Request};
 
-use crate::support::{Identity, PASSWORD, bearing, create_employee, login, signed};
+use crate::support::{Identity, PASSWORD, bearing, create_employee, login, old_and_new, signed};
+
+/// Security checklist 62.
+#[tokio::test]
+async fn a_token_outlives_the_rotation_of_keys_until_its_key_is_gone() {
+    let (old, new) = old_and_new();
+    let identity = Identity::start().await.with_keys(&old).await;
+    let ana = identity.sign_up("ana").await;
+
+    let identity = identity.with_keys(&format!("{new},{old}")).await;
+    assert_eq!(identity.log_in(&ana.email).await.token, ana.token);
+
+    let identity = identity.with_keys(&new).await;
+    identity.auth().get_me(signed(&ana, pb::GetMeRequest {})).await.unwrap();
+    let again = identity.log_in(&ana.email).await;
+    assert_ne!(again.token, ana.token, "nobody can read the old one any more");
+    let refused = refusal(identity.auth().get_me(signed(&ana, pb::GetMeRequest {})).await);
+    assert_eq!(refused.said(), (Code::Unauthenticated, "TOKEN_REVOKED"));
+    assert_eq!(identity.log_in(&ana.email).await.token, again.token);
+    identity.auth().get_me(signed(&again, pb::GetMeRequest {})).await.unwrap();
+}
+
+/// Security checklist 7: hashing is bounded, and not in the way of anybody else.
+#[tokio::test]
+async fn of_a_storm_of_logins_some_are_turned_away_and_others_are_served_meanwhile() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let storm = (0..200).map(|_| {
+        let mut auth = identity.auth();
+        tokio::spawn(async move { auth.login(login("ana@example.com", PASSWORD)).await })
+    });
+    let storm: Vec<_> = storm.collect();
+    identity.auth().get_me(signed(&ana, pb::GetMeRequest {})).await.unwrap();
+    assert!(storm.iter().any(|login| !login.is_finished()), "others wait for their hash");
+
+    let (mut served, mut refused) = (0, 0);
+    for login in storm {
+        match login.await.unwrap() {
+            Ok(answer) => {
+                assert_eq!(answer.into_inner().token, ana.token);
+                served += 1;
+            }
+            Err(status) => {
+                let refusal = Refusal::of(&status);
+                assert_eq!(refusal.said(), (Code::ResourceExhausted, "OVERLOADED"));
+                assert_eq!(refusal.retry_after.as_deref(), Some("1"));
+                refused += 1;
+            }
+        }
+    }
+    assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
+    assert_eq!(identity.log_in(&ana.email).await.token, ana.token, "there is room again");
+}
 
 #[tokio::test]
 async fn returns_the_one_token_also_to_many_at_once() {
@@ -74,14 +126,14 @@ async fn says_and_costs_the_same_whatever_is_wrong() {
     for (what, request) in wrong {
         let hashes = identity.figure("password_hashes_total").await;
         let statements = identity.figure(STATEMENTS).await;
-        let before = identity.database.digest().await;
+        let before = identity.digest().await;
         let refused = refusal(identity.auth().login(request).await);
         assert_eq!(refused.said(), (Code::Unauthenticated, "INVALID_CREDENTIALS"), "{what}");
         assert_eq!(refused.message, "Invalid credentials");
         assert_eq!(identity.figure("password_hashes_total").await - hashes, 1, "{what}: one hash");
         let statements = identity.figure(STATEMENTS).await - statements;
         assert_eq!(statements, 1, "{what}: one look-up");
-        assert_eq!(identity.database.digest().await, before, "{what}: nothing written");
+        assert_eq!(identity.digest().await, before, "{what}: nothing written");
         seen.push((what, refused));
     }
     for (what, refused) in &seen {
@@ -102,6 +154,7 @@ async fn a_token_is_taken_with_either_keyword_in_any_case() {
     }
 }
 
+/// Security checklist 27 and 44.
 #[tokio::test]
 async fn a_credential_of_any_other_form_is_refused_in_the_old_words() {
     let identity = Identity::start().await;

@@ -22,7 +22,7 @@ async fn a_good_credential_is_somebody_with_what_they_may_do() {
     };
     assert_eq!(found.actor.unwrap().kind, Some(Kind::EmployeeId(ana.id)));
     assert_eq!((found.account_id, found.role), (ana.account_id, Role::SuperAdmin.into()));
-    assert_eq!(found.default_currency, "USD");
+    assert_eq!(found.account_settings.unwrap().default_currency, "USD");
     assert!(found.permissions.contains(&Permission::ManageAllClients.into()));
     let Outcome::Identity(found) = identity.validate(&bob.token).await else {
         panic!("it is good")
@@ -67,7 +67,10 @@ async fn only_services_may_ask() {
         request.metadata_mut().insert(name, value.parse().unwrap());
         request
     };
+    let mut twice = with("x-service-authorization", SERVICE_SECRET);
+    twice.metadata_mut().append("x-service-authorization", SERVICE_SECRET.parse().unwrap());
     for request in [
+        twice,
         Request::new(ask()),
         signed(&ana, ask()),
         with("x-service-authorization", "a-wrong-secret-of-some-length"),

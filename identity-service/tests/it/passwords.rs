@@ -1,0 +1,160 @@
+//! Changing one's password.
+
+use proto::{common::v1::Role, identity::v1 as pb};
+use service_kit::testing::refusal::{Refusal, refusal};
+use tonic::{Code, Status};
+
+use crate::support::{Identity, PASSWORD, bearing, login};
+
+const NEW: &str = "another horse battery";
+
+impl Identity {
+    async fn change_password(
+        &self,
+        credential: &str,
+        old: &str,
+        new: &str,
+    ) -> Result<pb::ChangePasswordResponse, Status> {
+        let request = pb::ChangePasswordRequest {
+            old_password: old.to_owned(),
+            new_password: new.to_owned(),
+        };
+        let answer = self.auth().change_password(bearing(credential, request)).await?;
+        Ok(answer.into_inner())
+    }
+
+    async fn logs_in(&self, email: &str, password: &str) -> bool {
+        self.auth().login(login(email, password)).await.is_ok()
+    }
+}
+
+/// Security checklist 6 and 12: everything that is wrong is said at once.
+#[tokio::test]
+async fn the_old_one_must_be_right_and_the_new_one_good() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let before = identity.digest().await;
+    for (old, new, bad) in [
+        ("wrong horse battery", NEW, vec!["old_password"]),
+        ("", NEW, vec!["old_password"]),
+        (PASSWORD, "", vec!["new_password"]),
+        (PASSWORD, "short", vec!["new_password"]),
+        (PASSWORD, "iloveyou", vec!["new_password"]),
+        (PASSWORD, "clientele2026", vec!["new_password"]),
+        (PASSWORD, "anaLtd-1234", vec!["new_password"]),
+        (PASSWORD, &"xy".repeat(513), vec!["new_password"]),
+        ("wrong horse battery", "short", vec!["new_password", "old_password"]),
+        ("", "", vec!["new_password", "old_password"]),
+    ] {
+        let refused = refusal(identity.change_password(&ana.token, old, new).await);
+        assert_eq!(refused.code, Code::InvalidArgument, "{old} to {new}");
+        let mut fields = refused.fields;
+        fields.sort();
+        assert_eq!(fields, bad, "{old} to {new}");
+    }
+    assert_eq!(identity.digest().await, before);
+    assert!(identity.logs_in(&ana.email, PASSWORD).await);
+}
+
+/// As at a sign-up: of an address, what stands before the @.
+#[tokio::test]
+async fn the_domain_of_an_address_is_no_name_that_everybody_knows() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("anabel").await;
+    let refused = refusal(identity.change_password(&ana.token, PASSWORD, "anabel-2026").await);
+    assert_eq!(refused.fields, ["new_password"]);
+    identity.change_password(&ana.token, PASSWORD, "example-2026").await.unwrap();
+}
+
+/// Security checklist 12, 18 and 19.
+#[tokio::test]
+async fn every_other_credential_ends_and_the_token_is_a_new_one() {
+    let identity = Identity::start().await;
+    let owner = identity.sign_up("owner").await;
+    let bob = identity.add(&owner, "bob", Role::Employee).await;
+    assert!(identity.me(&bob.token).await.unwrap().password_change_advised);
+    let calling = identity.open_session(&bob, "").await;
+    let other = identity.open_session(&bob, "").await;
+
+    let changed = identity.change_password(&calling.access_token, PASSWORD, NEW).await.unwrap();
+    assert_ne!(changed.token, bob.token);
+    assert!(!changed.employee.unwrap().password_change_advised);
+    for ended in [&bob.token, &other.access_token] {
+        assert_eq!(refusal(identity.me(ended).await).reason, "TOKEN_REVOKED");
+    }
+    assert_eq!(refusal(identity.refresh(&other.refresh_token).await).reason, "TOKEN_REVOKED");
+    for kept in [&changed.token, &calling.access_token, &owner.token] {
+        identity.me(kept).await.unwrap();
+    }
+    identity.refresh(&calling.refresh_token).await.unwrap();
+
+    assert!(!identity.logs_in(&bob.email, PASSWORD).await);
+    let answer = identity.auth().login(login(&bob.email, NEW)).await.unwrap().into_inner();
+    assert_eq!(answer.token, changed.token);
+    assert!(identity.logs_in(&owner.email, PASSWORD).await, "the same password of another person");
+
+    let again = identity.change_password(&changed.token, NEW, PASSWORD).await.unwrap();
+    assert_eq!(refusal(identity.me(&changed.token).await).reason, "TOKEN_REVOKED");
+    let left = [&calling.access_token, &changed.token, &bob.token];
+    for ended in left {
+        assert_eq!(refusal(identity.me(ended).await).reason, "TOKEN_REVOKED");
+    }
+    identity.me(&again.token).await.unwrap();
+}
+
+/// Security checklist 8 and 12.
+#[tokio::test]
+async fn of_two_changes_at_once_one_wins() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let sessions = [identity.open_session(&ana, "").await, identity.open_session(&ana, "").await];
+    let passwords = ["first new password", "second new password"];
+    let (one, two) = tokio::join!(
+        identity.change_password(&sessions[0].access_token, PASSWORD, passwords[0]),
+        identity.change_password(&sessions[1].access_token, PASSWORD, passwords[1]),
+    );
+    let (won, lost) = match (one, two) {
+        (Ok(_), Err(lost)) => (0, lost),
+        (Err(lost), Ok(_)) => (1, lost),
+        (one, two) => panic!("{one:?}, {two:?}"),
+    };
+    let lost = Refusal::of(&lost);
+    let ways = ["CONFLICT", "INVALID_FIELDS", "TOKEN_REVOKED"];
+    assert!(ways.contains(&lost.reason.as_str()), "{lost:?}");
+    assert!(identity.logs_in(&ana.email, passwords[won]).await);
+    assert!(!identity.logs_in(&ana.email, passwords[1 - won]).await);
+    assert!(!identity.logs_in(&ana.email, PASSWORD).await);
+    identity.me(&sessions[won].access_token).await.unwrap();
+    let ended = refusal(identity.me(&sessions[1 - won].access_token).await);
+    assert_eq!(ended.reason, "TOKEN_REVOKED");
+}
+
+/// Security checklist 9 and 12: a stolen session is no way to guess the password.
+#[tokio::test]
+async fn wrong_guesses_at_the_old_one_count_as_those_at_a_log_in_do() {
+    let identity = Identity::set_up(|settings| settings.attempts_factor = 1).await;
+    let ana = identity.sign_up("ana").await;
+    for _ in 0..50 {
+        let guess = identity.change_password(&ana.token, "wrong horse battery", NEW).await;
+        assert_eq!(refusal(guess).fields, ["old_password"]);
+    }
+    let before = identity.digest().await;
+    let refused = refusal(identity.change_password(&ana.token, PASSWORD, NEW).await);
+    assert_eq!(refused.fields, ["old_password"]);
+    let refused = refusal(identity.auth().login(login(&ana.email, PASSWORD)).await);
+    assert_eq!(refused.reason, "INVALID_CREDENTIALS");
+    assert_eq!(identity.digest().await, before);
+    identity.me(&ana.token).await.unwrap();
+}
+
+/// Whoever has no password yet, has none to change.
+#[tokio::test]
+async fn without_a_password_nobody_is_right_about_it() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    identity.database.execute("UPDATE identity.employees SET password_hash = NULL").await;
+    for old in ["", PASSWORD] {
+        let refused = refusal(identity.change_password(&ana.token, old, NEW).await);
+        assert_eq!(refused.fields, ["old_password"]);
+    }
+}

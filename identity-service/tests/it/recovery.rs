@@ -1,0 +1,281 @@
+//! Getting back in, and showing that an address is one's own: by codes that are sent there.
+
+use proto::{common::v1::Role, identity::v1 as pb};
+use service_kit::testing::refusal::refusal;
+use tonic::{Code, Status};
+
+use crate::support::{Identity, PASSWORD, Person, code_in, login, signed};
+
+const NEW_PASSWORD: &str = "an entirely new horse";
+
+async fn ask_for_reset(identity: &Identity, email: &str) {
+    let request =
+        pb::RequestPasswordResetRequest { email: email.into(), request_id: String::new() };
+    identity.auth().request_password_reset(request).await.unwrap();
+}
+
+async fn reset(identity: &Identity, code: &str, password: &str) -> Result<(), Status> {
+    let request = pb::ResetPasswordRequest {
+        code: code.into(),
+        new_password: password.into(),
+        request_id: String::new(),
+    };
+    identity.auth().reset_password(request).await.map(|_| ())
+}
+
+async fn verify(identity: &Identity, code: &str) -> Result<String, Status> {
+    let request = pb::VerifyEmailRequest { code: code.into(), request_id: String::new() };
+    Ok(identity.auth().verify_email(request).await?.into_inner().email)
+}
+
+async fn me(identity: &Identity, person: &Person) -> pb::Employee {
+    let answer = identity.auth().get_me(signed(person, pb::GetMeRequest {})).await.unwrap();
+    answer.into_inner().employee.unwrap()
+}
+
+async fn change_email(identity: &Identity, by: &Person, to: &str) {
+    let request = pb::ChangeEmailRequest {
+        password: PASSWORD.into(),
+        new_email: to.into(),
+        request_id: String::new(),
+    };
+    identity.auth().change_email(signed(by, request)).await.unwrap();
+}
+
+/// Security checklist 13.
+#[tokio::test]
+async fn a_code_sets_a_new_password_once_and_ends_everything_else() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let request = pb::IssueTokensRequest {
+        email: ana.email.clone(),
+        password: PASSWORD.into(),
+        ..Default::default()
+    };
+    let session = identity.auth().issue_tokens(request).await.unwrap().into_inner();
+    ask_for_reset(&identity, "ANA@example.com").await;
+    let letter = identity.letter("ana@example.com", "Choose a new password").await;
+    let code = code_in(&letter);
+
+    let before = identity.digest().await;
+    for (password, what) in [("short", "too short"), ("password123", "common"), ("", "missing")] {
+        let refused = refusal(reset(&identity, code, password).await);
+        assert_eq!(refused.fields, ["new_password"], "{what}");
+    }
+    assert_eq!(identity.digest().await, before, "the code is not used up");
+
+    reset(&identity, code, NEW_PASSWORD).await.unwrap();
+    let refused = refusal(identity.auth().get_me(signed(&ana, pb::GetMeRequest {})).await);
+    assert_eq!(refused.said(), (Code::Unauthenticated, "TOKEN_REVOKED"));
+    let request = pb::RefreshTokensRequest { refresh_token: session.refresh_token };
+    refusal(identity.auth().refresh_tokens(request).await);
+    refusal(identity.auth().login(login("ana@example.com", PASSWORD)).await);
+    identity.auth().login(login("ana@example.com", NEW_PASSWORD)).await.unwrap();
+    identity.letter("ana@example.com", "Your password was changed").await;
+    let refused = refusal(reset(&identity, code, "yet another horse").await);
+    assert_eq!(refused.said(), (Code::InvalidArgument, "CODE_INVALID"));
+}
+
+#[tokio::test]
+async fn a_repeat_of_a_reset_gets_the_first_answer() {
+    let identity = Identity::start().await;
+    identity.sign_up("ana").await;
+    ask_for_reset(&identity, "ana@example.com").await;
+    let letter = identity.letter("ana@example.com", "Choose a new password").await;
+    let request = pb::ResetPasswordRequest {
+        code: code_in(&letter).into(),
+        new_password: NEW_PASSWORD.into(),
+        request_id: "6f1c1f5e-8f0a-4c52-9d3c-0a5b6c7d8e9f".into(),
+    };
+    identity.auth().reset_password(request.clone()).await.unwrap();
+    let before = identity.digest().await;
+    identity.auth().reset_password(request.clone()).await.unwrap();
+    assert_eq!(identity.digest().await, before);
+    let other = pb::ResetPasswordRequest { new_password: "something else".into(), ..request };
+    let refused = refusal(identity.auth().reset_password(other).await);
+    assert_eq!(refused.said(), (Code::InvalidArgument, "REQUEST_ID_REUSED"));
+}
+
+/// Security checklist 13.
+#[tokio::test]
+async fn a_code_is_void_when_it_is_old_or_replaced_or_the_password_changed() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    ask_for_reset(&identity, "ana@example.com").await;
+    let first = identity.letter("ana@example.com", "Choose a new password").await;
+    ask_for_reset(&identity, "ana@example.com").await;
+    let mut letters = Vec::new();
+    while letters.len() < 2 {
+        identity.no_letters_left().await;
+        letters = identity.letters_to("ana@example.com", "Choose a new password");
+    }
+    let second = letters.into_iter().find(|letter| code_in(letter) != code_in(&first)).unwrap();
+    let refused = refusal(reset(&identity, code_in(&first), NEW_PASSWORD).await);
+    assert_eq!(refused.reason, "CODE_INVALID", "replaced");
+
+    let request = pb::ChangePasswordRequest {
+        old_password: PASSWORD.into(),
+        new_password: NEW_PASSWORD.into(),
+    };
+    identity.auth().change_password(signed(&ana, request)).await.unwrap();
+    let refused = refusal(reset(&identity, code_in(&second), "a third good horse").await);
+    assert_eq!(refused.reason, "CODE_INVALID", "the password changed");
+
+    identity.database.execute("DELETE FROM identity.letters").await;
+    ask_for_reset(&identity, "ana@example.com").await;
+    let third = loop {
+        identity.no_letters_left().await;
+        let letters = identity.letters_to("ana@example.com", "Choose a new password");
+        let known = [code_in(&first), code_in(&second)];
+        if let Some(new) = letters.into_iter().find(|letter| !known.contains(&code_in(letter))) {
+            break new;
+        }
+    };
+    identity
+        .database
+        .execute("UPDATE identity.codes SET expire_time = now() - interval '1 second'")
+        .await;
+    let refused = refusal(reset(&identity, code_in(&third), "a third good horse").await);
+    assert_eq!(refused.reason, "CODE_INVALID", "too old");
+}
+
+/// Security checklist 25: one kind of code is never another.
+#[tokio::test]
+async fn a_code_is_good_for_its_purpose_only() {
+    let identity = Identity::start().await;
+    identity.sign_up("ana").await;
+    ask_for_reset(&identity, "ana@example.com").await;
+    let reset_letter = identity.letter("ana@example.com", "Choose a new password").await;
+    let verify_letter = identity.letter("ana@example.com", "Confirm your e-mail address").await;
+    let (for_reset, for_verify) = (code_in(&reset_letter), code_in(&verify_letter));
+    let refused = refusal(reset(&identity, for_verify, NEW_PASSWORD).await);
+    assert_eq!(refused.reason, "CODE_INVALID");
+    assert_eq!(refusal(verify(&identity, for_reset).await).reason, "CODE_INVALID");
+    let request = pb::AcceptInviteRequest {
+        code: for_reset.into(),
+        password: NEW_PASSWORD.into(),
+        ..Default::default()
+    };
+    assert_eq!(refusal(identity.auth().accept_invite(request).await).reason, "CODE_INVALID");
+    for junk in ["nonsense", &for_reset[..53], &for_reset.to_uppercase()] {
+        assert_eq!(refusal(reset(&identity, junk, NEW_PASSWORD).await).reason, "CODE_INVALID");
+    }
+    assert_eq!(refusal(reset(&identity, "", NEW_PASSWORD).await).fields, ["code"]);
+    for code in [for_reset, for_verify] {
+        let bearer = crate::support::bearing(code, pb::GetMeRequest {});
+        assert_eq!(refusal(identity.auth().get_me(bearer).await).reason, "TOKEN_INVALID");
+    }
+}
+
+const STATEMENTS: &str = "rpc_statements_total{service=\"identity-service\",method=\"identity.v1.AuthService/RequestPasswordReset\"}";
+
+/// Security checklist 2: asking tells nothing, and costs the same.
+#[tokio::test]
+async fn asking_for_a_code_says_nothing_about_who_is_there() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    identity.add(&ana, "idle", Role::Employee).await;
+    identity
+        .database
+        .execute("UPDATE identity.employees SET is_active = false WHERE email = 'idle@example.com'")
+        .await;
+    identity.no_letters_left().await;
+    let mut costs = Vec::new();
+    for email in ["ana@example.com", "nobody@example.com", "idle@example.com"] {
+        let before = identity.figure(STATEMENTS).await;
+        ask_for_reset(&identity, email).await;
+        costs.push(identity.figure(STATEMENTS).await - before);
+    }
+    assert!(costs.iter().all(|cost| *cost == costs[0]), "{costs:?}");
+    identity.letter("ana@example.com", "Choose a new password").await;
+    identity.no_letters_left().await;
+    for nobody in ["nobody@example.com", "idle@example.com"] {
+        assert!(identity.letters_to(nobody, "Choose").is_empty());
+    }
+    let request =
+        pb::RequestPasswordResetRequest { email: "nobody".into(), request_id: "x".into() };
+    let refused = refusal(identity.auth().request_password_reset(request).await);
+    assert_eq!(refused.fields, ["request_id", "email"]);
+}
+
+#[tokio::test]
+async fn an_address_is_verified_by_the_letter_that_was_sent_to_it() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    assert!(!me(&identity, &ana).await.email_verified);
+    let letter = identity.letter("ana@example.com", "Confirm your e-mail address").await;
+    assert_eq!(verify(&identity, code_in(&letter)).await.unwrap(), "ana@example.com");
+    assert!(me(&identity, &ana).await.email_verified);
+    assert_eq!(refusal(verify(&identity, code_in(&letter)).await).reason, "CODE_INVALID");
+    // Who has nothing to verify is sent nothing.
+    let request = pb::RequestEmailVerificationRequest {
+        email: "ana@example.com".into(),
+        request_id: String::new(),
+    };
+    identity.auth().request_email_verification(request).await.unwrap();
+    identity.no_letters_left().await;
+    assert_eq!(identity.letters_to("ana@example.com", "Confirm your e-mail").len(), 1);
+}
+
+#[tokio::test]
+async fn an_address_changes_when_the_new_one_answers() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let wrong = pb::ChangeEmailRequest {
+        password: "not her password".into(),
+        new_email: "ana@".into(),
+        request_id: "x".into(),
+    };
+    let refused = refusal(identity.auth().change_email(signed(&ana, wrong)).await);
+    assert_eq!(refused.fields, ["request_id", "new_email", "password"]);
+
+    change_email(&identity, &ana, "Ana@new.example").await;
+    let notice = identity.letter("ana@example.com", "Your e-mail address is being changed").await;
+    assert!(!notice.contains("Ana@new.example"), "the old address is not told all of the new one");
+    let letter = identity.letter("Ana@new.example", "Confirm your new e-mail address").await;
+    identity.log_in("ana@example.com").await;
+    assert_eq!(verify(&identity, code_in(&letter)).await.unwrap(), "Ana@new.example");
+    let changed = me(&identity, &ana).await;
+    assert!(changed.email_verified && changed.email == "Ana@new.example");
+    refusal(identity.auth().login(login("ana@example.com", PASSWORD)).await);
+    identity.log_in("ana@NEW.example").await;
+    let found = pb::ListEmployeesRequest { search: "new.example".into(), ..Default::default() };
+    let found = identity.employees().list_employees(signed(&ana, found)).await.unwrap();
+    assert_eq!(found.into_inner().employees.len(), 0, "a word begins with ana@new");
+    let found = pb::ListEmployeesRequest { search: "ana@new".into(), ..Default::default() };
+    let found = identity.employees().list_employees(signed(&ana, found)).await.unwrap();
+    assert_eq!(found.into_inner().employees.len(), 1);
+}
+
+/// Security checklist 2: that somebody has an address may not be learned by changing to it.
+#[tokio::test]
+async fn changing_to_an_address_that_is_taken_reads_like_any_other_until_it_fails() {
+    let identity = Identity::start().await;
+    let (ana, bob) = (identity.sign_up("ana").await, identity.sign_up("bob").await);
+    change_email(&identity, &ana, "bob@example.com").await;
+    let letter = identity.letter("bob@example.com", "Confirm your new e-mail address").await;
+    assert_eq!(refusal(verify(&identity, code_in(&letter)).await).reason, "CODE_INVALID");
+    assert_eq!(me(&identity, &bob).await.email, "bob@example.com");
+    assert_eq!(me(&identity, &ana).await.email, "ana@example.com");
+}
+
+/// Security checklist 14: an admin can start a reset and learns nothing.
+#[tokio::test]
+async fn an_admin_starts_a_reset_for_those_they_may_manage() {
+    let identity = Identity::start().await;
+    let owner = identity.sign_up("owner").await;
+    let admin = identity.add(&owner, "admin", Role::Admin).await;
+    let bob = identity.add(&owner, "bob", Role::Employee).await;
+    let send = |by: &Person, id: i64| {
+        let request = signed(by, pb::SendPasswordResetRequest { id, ..Default::default() });
+        let mut employees = identity.employees();
+        async move { employees.send_password_reset(request).await }
+    };
+    assert_eq!(refusal(send(&admin, owner.id).await).reason, "RANK_TOO_LOW");
+    assert_eq!(refusal(send(&bob, admin.id).await).reason, "ROLE_REQUIRED");
+    send(&admin, bob.id).await.unwrap();
+    let letter = identity.letter("bob@example.com", "Choose a new password").await;
+    assert!(letter.contains("admin asks you"));
+    reset(&identity, code_in(&letter), NEW_PASSWORD).await.unwrap();
+    identity.auth().login(login("bob@example.com", NEW_PASSWORD)).await.unwrap();
+}
