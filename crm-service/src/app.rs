@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use proto::crm::v1::client_service_server::ClientServiceServer;
 use service_kit::{
     auth::{Gate, ServiceSecrets},
@@ -17,7 +18,9 @@ use service_kit::{
 };
 use tonic::service::Routes;
 
-use crate::{POLICY, SCHEMA, Settings, authenticator::AskIdentity, clients::rpc::Clients};
+use crate::{
+    POLICY, SCHEMA, Settings, authenticator::AskIdentity, clients::rpc::Clients, housekeeping,
+};
 
 /// As metrics and traces know it.
 pub const NAME: &str = "crm-service";
@@ -29,6 +32,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let db = Db::connect(database(settings)?, &SCHEMA).await?;
     let repeats = Repeats::new(keys.clone());
     let metrics = Metrics::new(NAME);
+    let background = vec![housekeeping::task(&db, &settings.housekeeping, &metrics)];
 
     let clients = Clients { db: db.clone(), keys, repeats };
     let server = &settings.server;
@@ -37,6 +41,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     Ok(App {
         name: NAME,
         routes,
+        pages: Router::new(),
         gate: Gate {
             policy: Policy::new(POLICY),
             authenticator,
@@ -47,6 +52,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         descriptor: proto::DESCRIPTOR,
         ready: Arc::new(db),
         metrics,
+        background,
         spans,
     })
 }

@@ -66,6 +66,9 @@ impl Authenticator for AskIdentity {
     async fn authenticate(&self, credential: &Credential) -> Result<Facts, Error> {
         match self.ask(credential).await? {
             Outcome::Identity(identity) => facts(&identity),
+            Outcome::Refusal(refusal) if refusal.reason() == Reason::AccountClosed => {
+                Err(Error::ACCOUNT_CLOSED)
+            }
             Outcome::Refusal(refusal) => Err(Error::Unauthenticated(known(refusal.reason()))),
         }
     }
@@ -84,14 +87,15 @@ fn known(reason: Reason) -> Reason {
 }
 
 fn facts(identity: &pb::Identity) -> Result<Facts, Error> {
-    let Some(actor::Kind::EmployeeId(employee_id)) =
-        identity.actor.as_ref().and_then(|actor| actor.kind)
-    else {
-        return Err(Error::internal("identity-service named an actor of no known kind"));
+    let actor = match identity.actor.as_ref().and_then(|actor| actor.kind) {
+        Some(actor::Kind::EmployeeId(id)) => Actor::Employee(id),
+        Some(actor::Kind::ApiKeyId(id)) => Actor::ApiKey(id),
+        None => return Err(Error::internal("identity-service named an actor of no known kind")),
     };
+    let settings = identity.account_settings.clone().unwrap_or_default();
     Ok(Facts {
         account_id: identity.account_id,
-        actor: Actor::Employee(employee_id),
+        actor,
         role: Role::try_from(identity.role).unwrap_or_default(),
         // A permission that this version does not know is one it never asks for.
         permissions: identity
@@ -99,9 +103,11 @@ fn facts(identity: &pb::Identity) -> Result<Facts, Error> {
             .iter()
             .filter_map(|p| Permission::try_from(*p).ok())
             .collect(),
-        default_currency: Currency::parse(&identity.default_currency).map_err(|flaw| {
+        default_currency: Currency::parse(&settings.default_currency).map_err(|flaw| {
             Error::internal(format!("identity-service: default_currency {flaw}"))
         })?,
+        session_id: None,
+        account_closed: false,
     })
 }
 

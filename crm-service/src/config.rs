@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use service_kit::config::{DatabaseSettings, Reader, Secret, ServerSettings};
+use service_kit::config::{DatabaseSettings, HousekeepingSettings, Reader, Secret, ServerSettings};
 
 /// All of them.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub struct Settings {
     /// `CRM_KEYS`: what seals and signs.
     pub keys: Option<Secret>,
     pub identity: IdentitySettings,
+    pub housekeeping: HousekeepingSettings,
 }
 
 /// How identity-service is reached.
@@ -42,6 +43,7 @@ impl Settings {
             database: DatabaseSettings::read(reader, "CRM"),
             keys: reader.secret("CRM_KEYS"),
             identity: IdentitySettings::read(reader),
+            housekeeping: HousekeepingSettings::read(reader),
         }
     }
 }
@@ -81,6 +83,7 @@ mod tests {
 
     use super::*;
 
+    /// Security checklist 48.
     #[test]
     fn tokens_travel_in_clear_on_this_machine_only() {
         for near in

@@ -8,6 +8,7 @@ use service_kit::db::Constraint;
 pub const CONSTRAINTS: &[Constraint] = &[
     Constraint::ours("accounts_pkey"),
     Constraint::ours("answers_pkey"),
+    Constraint::ours("audit_events_pkey"),
     Constraint::ours("client_search_words_client_fkey"),
     Constraint::ours("client_search_words_pkey"),
     Constraint::ours("clients_account_fkey"),

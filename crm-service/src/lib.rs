@@ -5,6 +5,7 @@ mod authenticator;
 mod clients;
 pub mod config;
 mod constraints;
+mod housekeeping;
 mod policy;
 mod schema;
 

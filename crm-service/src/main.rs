@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 use crm_service::{NAME, SCHEMA, Settings, app, database};
 use service_kit::{
     config::StartError,
-    db::migrate,
+    db::{migrate, to_do},
+    doctor,
     program::{self, Program},
     serve::{self, Bound, shutdown_token},
 };
@@ -24,14 +25,24 @@ enum Command {
     /// Answer calls until told to stop.
     Serve,
     /// Bring the schema up to date and make the roles that `serve` works as. Safe to repeat.
-    Migrate,
+    Migrate {
+        /// Change nothing: say what there is to do, and fail if there is anything.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Look for what is wrong with the database, and say what to do about it. Changes nothing.
+    ///
+    /// Warnings end well; what is wrong ends with code 1.
+    Doctor,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     program::exit(match Cli::parse().command {
         Command::Serve => serve().await,
-        Command::Migrate => migrate_schema().await,
+        Command::Migrate { check: false } => migrate_schema().await,
+        Command::Migrate { check: true } => check_schema().await,
+        Command::Doctor => examine().await,
     })
 }
 
@@ -50,6 +61,18 @@ async fn migrate_schema() -> Result<(), StartError> {
     migrate(database(&program.settings)?, &SCHEMA).await?;
     tracing::info!("the schema {} is up to date", SCHEMA.name);
     Ok(())
+}
+
+async fn check_schema() -> Result<(), StartError> {
+    let program = begin()?;
+    StartError::all(to_do(database(&program.settings)?, &SCHEMA).await?)
+}
+
+async fn examine() -> Result<(), StartError> {
+    let program = begin()?;
+    let report = doctor::examine(database(&program.settings)?, &SCHEMA, &[]).await?;
+    println!("{report}");
+    report.verdict()
 }
 
 fn begin() -> Result<Program<Settings>, StartError> {

@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use proto::crm::v1::{self as pb, ClientStatus as Status};
 use service_kit::{
     clock, etag,
-    fields::{Country, Currency, Email, Fields, Flaw, Labels, Notes, Text, email_key, fold},
+    fields::{
+        Country, Currency, Email, Fields, Flaw, Labels, Notes, Text, email_key, fold, parse_search,
+        search_words,
+    },
     mask::Update,
     page::{KeyOf, Order},
 };
@@ -71,6 +74,22 @@ impl Details {
         })
     }
 
+    /// The names of the fields in which it differs from what it was before.
+    pub fn changes(&self, before: &Self) -> Vec<&'static str> {
+        let fields = [
+            ("first_name", self.first_name != before.first_name),
+            ("last_name", self.last_name != before.last_name),
+            ("email", self.email != before.email),
+            ("phone_number", self.phone_number != before.phone_number),
+            ("status", self.status != before.status),
+            ("country", self.country != before.country),
+            ("currency", self.currency != before.currency),
+            ("notes", self.notes != before.notes),
+            ("labels", self.labels != before.labels),
+        ];
+        fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+    }
+
     /// What its address is compared by; nothing where it has none.
     pub fn email_key(&self) -> Option<String> {
         (!self.email.is_empty()).then(|| email_key(&self.email))
@@ -81,17 +100,9 @@ impl Details {
         fold(&format!("{} {}", self.last_name, self.first_name)).trim().to_owned()
     }
 
-    /// The words by which it is found: those between blanks, and the parts of those that are
-    /// put together from several, such as an address.
+    /// The words by which it is found.
     pub fn search_words(&self) -> BTreeSet<String> {
-        let text = fold(&format!("{} {} {}", self.first_name, self.last_name, self.email));
-        let mut words = BTreeSet::new();
-        for word in text.split_whitespace() {
-            words.insert(word.to_owned());
-            let parts = word.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
-            words.extend(parts.map(str::to_owned));
-        }
-        words
+        search_words(&format!("{} {} {}", self.first_name, self.last_name, self.email))
     }
 }
 
@@ -185,12 +196,11 @@ pub struct Filter {
 
 impl Filter {
     const MOST_STATUSES: usize = 16;
-    const MOST_WORDS: usize = 8;
 
     pub fn parse(fields: &mut Fields, request: &pb::ListClientsRequest) -> Option<Self> {
         let statuses = fields.take("status", parse_statuses(&request.status));
         let country = fields.take("country", Country::optional(&request.country));
-        let words = fields.take("search", parse_words(&request.search));
+        let words = fields.take("search", parse_search(&request.search));
         Some(Self { statuses: statuses?, country: country?, words: words? })
     }
 }
@@ -202,15 +212,6 @@ fn parse_statuses(statuses: &[i32]) -> Result<Vec<&'static str>, Flaw> {
     }
     let statuses = statuses.iter().map(|status| parse_status(*status).map(status_text));
     Ok(statuses.collect::<Result<BTreeSet<_>, _>>()?.into_iter().collect())
-}
-
-fn parse_words(search: &str) -> Result<Vec<String>, Flaw> {
-    let text = fold(Text::<255>::parse(search)?.as_str());
-    let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
-    if words.len() > Filter::MOST_WORDS {
-        return Err(Flaw::bad("must be at most 8 words"));
-    }
-    Ok(words)
 }
 
 /// The orders that a list can be asked for. Newest first unless the caller says otherwise.

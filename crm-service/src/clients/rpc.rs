@@ -6,7 +6,7 @@ use proto::crm::v1::{self as pb, client_service_server::ClientService};
 use service_kit::{
     Reply,
     auth::open,
-    db::{Db, TenantTx},
+    db::{Act, Db, TenantTx},
     error::Error,
     etag,
     fields::{Fields, id},
@@ -46,8 +46,9 @@ impl ClientService for Clients {
             return reply(answer);
         }
         let client = sql::insert(&mut tx, &details).await?;
+        let act = Act::on("client", client.id, "create");
         let answer = pb::CreateClientResponse { client: Some(client.into()) };
-        repeat.finish(tx, answer).await
+        repeat.finish(tx, [act], answer).await
     }
 
     async fn get_client(
@@ -110,13 +111,14 @@ impl ClientService for Clients {
         etag::check(&client.etag, before.version)?;
         let details = change.apply(&before.details);
         // What changes nothing leaves the etag as it is.
-        let client = if details == before.details {
-            before
-        } else {
-            sql::update(&mut tx, &before, &details).await?
-        };
+        if details == before.details {
+            let answer = pb::UpdateClientResponse { client: Some(before.into()) };
+            return repeat.finish(tx, [], answer).await;
+        }
+        let act = Act::on("client", id, "update").with("fields", details.changes(&before.details));
+        let client = sql::update(&mut tx, &before, &details).await?;
         let answer = pb::UpdateClientResponse { client: Some(client.into()) };
-        repeat.finish(tx, answer).await
+        repeat.finish(tx, [act], answer).await
     }
 
     async fn delete_client(
@@ -137,7 +139,7 @@ impl ClientService for Clients {
         etag::check(&request.etag, before.version)?;
         let client = sql::delete(&mut tx, id).await?;
         let answer = pb::DeleteClientResponse { client: Some(client.into()) };
-        repeat.finish(tx, answer).await
+        repeat.finish(tx, [Act::on("client", id, "delete")], answer).await
     }
 
     async fn undelete_client(
@@ -156,12 +158,12 @@ impl ClientService for Clients {
         }
         let before = sql::lock(&mut tx, id).await?.ok_or(not_found("id"))?;
         etag::check(&request.etag, before.version)?;
-        let client = match before.delete_time {
-            Some(_) => sql::undelete(&mut tx, id).await?,
-            None => before,
+        let (client, act) = match before.delete_time {
+            Some(_) => (sql::undelete(&mut tx, id).await?, Some(Act::on("client", id, "undelete"))),
+            None => (before, None),
         };
         let answer = pb::UndeleteClientResponse { client: Some(client.into()) };
-        repeat.finish(tx, answer).await
+        repeat.finish(tx, act, answer).await
     }
 }
 

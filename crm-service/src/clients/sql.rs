@@ -181,17 +181,10 @@ fn narrow(query: &mut ListQuery, account_id: i64, filter: &Filter) {
         query
             .text(" AND id IN (SELECT client_id FROM crm.client_search_words WHERE account_id = ")
             .bind(account_id)
-            .text(" AND word >= ")
-            .bind(word.clone())
-            .text(" AND word < ")
-            .bind(after_all_words_from(word))
+            .text(" AND ")
+            .begins("word", word)
             .text(")");
     }
-}
-
-/// A text behind every word that begins like this one and before every other.
-fn after_all_words_from(word: &str) -> String {
-    format!("{word}{}", char::MAX)
 }
 
 async fn add_search_words(tx: &mut TenantTx, id: i64, details: &Details) -> Result<(), Error> {

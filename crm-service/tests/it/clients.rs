@@ -1,6 +1,6 @@
 //! Clients: made, read, changed, deleted and brought back.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use proto::crm::v1::{self as pb, ClientStatus};
 use service_kit::testing::refusal::refusal;
@@ -115,6 +115,7 @@ async fn everything_wrong_is_named_at_once_and_nothing_is_written() {
     assert_eq!(crm.database.digest().await, before);
 }
 
+/// Security checklist 38.
 #[tokio::test]
 async fn an_address_is_one_live_clients_in_the_account_whatever_its_case() {
     let crm = Crm::start().await;
@@ -276,6 +277,27 @@ async fn of_two_updates_from_the_same_version_one_is_told() {
     assert_eq!([&one, &other].iter().filter(|answer| answer.is_ok()).count(), 1);
     let refused = refusal(if one.is_err() { one } else { other });
     assert_eq!(refused.said(), (Code::Aborted, "ETAG_STALE"));
+}
+
+#[tokio::test]
+async fn whoever_waits_too_long_for_another_call_is_told_to_try_again() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    let made = crm.create(&ana, ada()).await;
+    let before = crm.database.digest().await;
+    let change = pb::Client { id: made.id, first_name: "Eve".into(), ..Default::default() };
+
+    let mut other = crm.database.owner.begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM crm.clients FOR UPDATE").execute(&mut *other).await.unwrap();
+    let refused = refusal(update(&crm, &ana, change.clone(), &[]).await);
+    assert_eq!(refused.said(), (Code::Aborted, "CONFLICT"));
+    assert_eq!(refused.message, "Another call got in the way: try again.");
+    assert_eq!(refused.retry_after.as_deref(), Some("1"));
+    assert_eq!(refused.retry_delay, Some(Duration::from_millis(100)));
+    other.rollback().await.unwrap();
+
+    assert_eq!(crm.database.digest().await, before);
+    assert_eq!(update(&crm, &ana, change, &[]).await.unwrap().first_name, "Eve");
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use service_kit::testing::{
 };
 
 const EXCEPTIONS: Exceptions<'static> = Exceptions {
-    across_accounts: &["crm.migrations"],
+    // The last: sweeps.
+    across_accounts: &["crm.migrations", "AS old"],
     by_another_key: &[],
     // Public calls are identity's.
     not_ours: &["public_answers"],
@@ -52,6 +53,10 @@ async fn populate(database: &TestDatabase) {
              INSERT INTO crm.client_search_words SELECT account_id, name_key, id FROM crm.clients;
              INSERT INTO crm.answers
              SELECT account_id, 'employee', 'method', gen_random_uuid(), '', '', now() FROM crm.clients;
+             INSERT INTO crm.audit_events
+                 (account_id, time, actor, action, subject, subject_id, network, request_id, details)
+             SELECT account_id, now(), 'employee:1', 'client.update', 'client', id, '', '', '{}'
+             FROM crm.clients;
              ANALYZE",
         )
         .await;
@@ -75,6 +80,30 @@ async fn a_statement_across_accounts_is_noticed() {
     }
 }
 
+#[tokio::test]
+async fn a_statement_without_an_index_is_noticed() {
+    conventions::a_statement_without_an_index_is_noticed(&SCHEMA).await;
+}
+
+#[tokio::test]
+async fn an_exception_to_nothing_is_noticed() {
+    conventions::an_exception_to_nothing_is_noticed(&SCHEMA, &EXCEPTIONS).await;
+}
+
+/// Security checklist 37.
+#[tokio::test]
+async fn no_account_stays_on_a_connection() {
+    conventions::no_account_stays_on_a_connection(&SCHEMA).await;
+}
+
+#[tokio::test]
+async fn row_security_keeps_accounts_apart() {
+    let database = TestDatabase::new(&SCHEMA).await;
+    populate(&database).await;
+    conventions::row_security_keeps_accounts_apart(&database, &rules()).await;
+}
+
+/// Security checklist 28.
 #[test]
 fn every_method_has_one_row_of_policy_and_every_row_a_method() {
     conventions::every_method_has_one_row_of_policy_and_every_row_a_method("crm.v1", POLICY);

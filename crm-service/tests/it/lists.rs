@@ -174,6 +174,43 @@ async fn pages_of_every_order_show_each_row_once() {
 }
 
 #[tokio::test]
+async fn a_page_goes_on_where_the_last_one_ended_whatever_changed_meanwhile() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    for number in 10..40 {
+        crm.create(&ana, named("Old", &format!("Name {number}"))).await;
+    }
+    // Where a new client stands depends on the order: before everything, or behind it.
+    for (order_by, last_name, comes_last) in [
+        ("create_time", "any", true),
+        ("create_time desc", "any", false),
+        ("last_name", "aaa", false),
+        ("last_name desc", "zzz", false),
+    ] {
+        let ask = |page_token: &str, page_size| pb::ListClientsRequest {
+            order_by: order_by.into(),
+            page_token: page_token.into(),
+            page_size,
+            ..Default::default()
+        };
+        let mut expected = crm.list(&ana, ask("", 100)).await.clients;
+        let first = crm.list(&ana, ask("", 4)).await;
+        assert_eq!(first.clients, expected[..4]);
+        // One that was seen, the last one that was seen, and one that was to come.
+        for gone in [0, 3, 5] {
+            crm.delete(&ana, expected[gone].id).await;
+        }
+        let new = crm.create(&ana, named("New", last_name)).await;
+        expected.remove(5);
+        expected.drain(..4);
+        expected.extend(comes_last.then_some(new));
+        let rest = crm.list(&ana, ask(&first.next_page_token, 100)).await;
+        assert_eq!(rest.clients, expected, "{order_by}");
+    }
+}
+
+/// Security checklist 43.
+#[tokio::test]
 async fn a_page_is_50_unless_asked_and_never_more_than_1000_and_skip_counts_pages() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;

@@ -5,9 +5,13 @@
 mod access;
 mod clients;
 mod conventions;
+mod health;
 mod hostile;
+mod housekeeping;
 mod isolation;
 mod lists;
+mod operators;
 mod outages;
+mod reflection;
 mod repeats;
 mod support;

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use proto::crm::v1 as pb;
-use service_kit::testing::refusal::{Refusal, refusal};
+use proto::{common::v1::ErrorReason as Reason, crm::v1 as pb};
+use service_kit::{
+    error::Error,
+    testing::refusal::{Refusal, refusal},
+};
 use tonic::Code;
 
 use crate::support::{Crm, Person, named, signed};
@@ -22,6 +25,7 @@ async fn without_identity_nobody_is_let_in_and_afterwards_everyone_is_again() {
         let refused = refused(&crm, &ana).await;
         assert_eq!(refused.said(), (Code::Unavailable, "IDENTITY_UNAVAILABLE"));
         assert_eq!(refused.retry_after.as_deref(), Some("1"));
+        assert_eq!(refused.retry_delay, Some(Duration::from_secs(1)));
     }
     crm.identity.start_again().await;
     for _ in 0..100 {
@@ -32,6 +36,37 @@ async fn without_identity_nobody_is_let_in_and_afterwards_everyone_is_again() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("it did not recover within ten seconds");
+}
+
+/// A caller's token is none the worse for it.
+#[tokio::test]
+async fn a_service_that_identity_does_not_know_is_unavailable() {
+    let crm = Crm::known_by("a-secret-of-somebody-else").await;
+    let ana = crm.sign_up("ana").await;
+    let refused = refused(&crm, &ana).await;
+    assert_eq!(refused.said(), (Code::Unavailable, "IDENTITY_UNAVAILABLE"));
+    assert_eq!(refused.message, "Nobody can be identified at the moment: try again shortly.");
+    assert_eq!(refused.retry_after.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn what_the_database_says_has_a_meaning_for_callers() {
+    let crm = Crm::start().await;
+    for (state, reason) in [
+        ("40001", Reason::Conflict),
+        ("40P01", Reason::Conflict),
+        ("55P03", Reason::Conflict),
+        ("57014", Reason::DeadlineExceeded),
+        ("57P01", Reason::DatabaseUnavailable),
+        ("53300", Reason::DatabaseUnavailable),
+        ("08006", Reason::DatabaseUnavailable),
+        ("25006", Reason::DatabaseUnavailable),
+        ("22012", Reason::Internal),
+    ] {
+        let raise = format!("DO $$ BEGIN RAISE SQLSTATE '{state}'; END $$");
+        let raised = sqlx::raw_sql(sqlx::AssertSqlSafe(raise)).execute(&crm.database.owner).await;
+        assert_eq!(Error::from(raised.unwrap_err()).reason(), reason, "{state}");
+    }
 }
 
 #[tokio::test]
@@ -46,6 +81,7 @@ async fn connections_that_the_database_ended_are_replaced_unnoticed() {
     assert_eq!(found.clients.len(), 1);
 }
 
+/// Security checklist 53.
 #[tokio::test]
 async fn a_database_that_is_not_as_it_should_be_is_our_fault_and_no_text_of_it_leaves() {
     let crm = Crm::start().await;

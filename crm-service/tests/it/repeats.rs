@@ -98,10 +98,15 @@ async fn an_id_is_one_callers_and_one_methods() {
     let undelete = pb::UndeleteClientRequest { id, request_id: ID.into(), ..Default::default() };
     let back =
         crm.clients().undelete_client(signed(&ana, undelete.clone())).await.unwrap().into_inner();
+    // What it did is undone in between, so that doing it again would show.
+    crm.delete(&ana, id).await;
     assert_eq!(
         crm.clients().undelete_client(signed(&ana, undelete)).await.unwrap().into_inner(),
         back
     );
+    assert_eq!(refusal(crm.get(&ana, id).await).said(), (Code::NotFound, "NOT_FOUND"));
+    let without_id = pb::UndeleteClientRequest { id, ..Default::default() };
+    crm.clients().undelete_client(signed(&ana, without_id)).await.unwrap();
     let update = pb::UpdateClientRequest {
         client: Some(pb::Client { id, first_name: "Eve".into(), ..Default::default() }),
         request_id: ID.into(),
@@ -109,10 +114,16 @@ async fn an_id_is_one_callers_and_one_methods() {
     };
     let changed =
         crm.clients().update_client(signed(&ana, update.clone())).await.unwrap().into_inner();
+    let meanwhile = pb::UpdateClientRequest {
+        client: Some(pb::Client { id, first_name: "Zoe".into(), ..Default::default() }),
+        ..Default::default()
+    };
+    crm.clients().update_client(signed(&ana, meanwhile)).await.unwrap();
     assert_eq!(
         crm.clients().update_client(signed(&ana, update)).await.unwrap().into_inner(),
         changed
     );
+    assert_eq!(crm.get(&ana, id).await.unwrap().first_name, "Zoe");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crm_service::config::IdentitySettings;
+use identity_service::{SessionSettings, mail::settings::MailSettings};
 use proto::{
     common::v1::Role,
     crm::v1::{self as pb, client_service_client::ClientServiceClient},
@@ -12,7 +13,7 @@ use proto::{
     },
 };
 use service_kit::{
-    config::{Secret, ServerSettings},
+    config::{HousekeepingSettings, Secret, ServerSettings},
     keys::Keyring,
     serve::{Bound, serve},
     testing::TestDatabase,
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, transport::Channel};
 
 const PASSWORD: &str = "correct horse battery";
-const SERVICE_SECRET: &str = "a-secret-among-services";
+pub const SERVICE_SECRET: &str = "a-secret-among-services";
 
 /// Two services, each with a database of its own. They end with the test.
 pub struct Crm {
@@ -48,19 +49,34 @@ pub struct Person {
 
 impl Crm {
     pub async fn start() -> Self {
+        Self::known_by(SERVICE_SECRET).await
+    }
+
+    /// With some secret to prove itself to identity-service by.
+    pub async fn known_by(service_secret: &str) -> Self {
+        Self::with(service_secret, |_| {}).await
+    }
+
+    /// With settings changed.
+    pub async fn with(
+        service_secret: &str,
+        change: impl FnOnce(&mut crm_service::Settings),
+    ) -> Self {
         let identity = Identity::start().await;
         let database = TestDatabase::new(&crm_service::SCHEMA).await;
-        let settings = crm_service::Settings {
+        let mut settings = crm_service::Settings {
             server: ServerSettings::loopback(),
             database: Some(database.settings.clone()),
             keys: Some(Secret::new(Keyring::generate())),
             identity: IdentitySettings {
                 url: format!("http://{}", identity.address),
                 is_named: true,
-                service_secret: Some(Secret::new(SERVICE_SECRET)),
+                service_secret: Some(Secret::new(service_secret)),
                 ca_file: None,
             },
+            housekeeping: HousekeepingSettings::default(),
         };
+        change(&mut settings);
         let bound = Bound::bind(&settings.server).await.unwrap();
         let channel = channel(bound.address());
         let app = crm_service::app(&settings, None).await.unwrap();
@@ -87,7 +103,7 @@ impl Crm {
                 password: PASSWORD.into(),
                 ..Default::default()
             }),
-            request_id: String::new(),
+            ..Default::default()
         };
         let mut auth = AuthServiceClient::new(self.identity.channel.clone());
         Person { token: auth.sign_up(request).await.unwrap().into_inner().token }
@@ -157,6 +173,12 @@ impl Identity {
             keys: Some(Secret::new(Keyring::generate())),
             service_secrets: Some(Secret::new(SERVICE_SECRET)),
             hashing_threads: 2,
+            sign_up: true,
+            require_verified_email: false,
+            attempts_factor: 1000,
+            sessions: SessionSettings::default(),
+            mail: MailSettings::into_folder(std::env::temp_dir().join("clientele-letters")),
+            housekeeping: HousekeepingSettings::default(),
         };
         let bound = Bound::bind(&settings.server).await.unwrap();
         let address = bound.address();
