@@ -23,6 +23,9 @@ pub struct Settings {
 const LOCAL_ORIGINS: [&str; 4] =
     ["http://localhost:*", "http://127.0.0.1:*", "https://localhost:*", "https://127.0.0.1:*"];
 
+/// Here everybody calls from one address, and tries things out.
+const ATTEMPTS_FACTOR: u32 = 50;
+
 impl Settings {
     /// The settings, and the text that shows them.
     pub fn read() -> Result<(Self, String), StartError> {
@@ -39,6 +42,9 @@ impl Settings {
             crm_telemetry: TelemetrySettings::read(&mut reader, crm_service::NAME),
         };
         settings.contradictions(&mut reader);
+        if reader.text("IDENTITY_ATTEMPTS_FACTOR").is_none() {
+            settings.identity.attempts_factor = ATTEMPTS_FACTOR;
+        }
         let described = reader.describe();
         reader.finish(&["CLIENTELE_", "IDENTITY_", "CRM_"])?;
         for server in [&mut settings.identity.server, &mut settings.crm.server] {

@@ -87,12 +87,11 @@ impl Setup<'_> {
             "SET client_min_messages = warning;
              DO $$ BEGIN CREATE ROLE {member}; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
              ALTER ROLE {member} LOGIN NOINHERIT PASSWORD '{}';
-             GRANT \"{}\", \"{}\" TO {member};
+             GRANT {} TO {member};
              REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC;
              GRANT CONNECT ON DATABASE {DATABASE} TO {member}",
             password.expose(),
-            roles.app,
-            roles.lookup
+            roles.all().map(|role| format!("\"{role}\"")).join(", "),
         );
         run(&mut connection, make_member).await?;
         connection.close().await.map_err(flaw)?;

@@ -30,6 +30,9 @@ pub fn complete(settings: &mut Settings, identity: SocketAddr) -> Result<(), Sta
         settings.identity.service_secrets = Some(secret.clone());
         settings.crm.identity.service_secret = Some(secret);
     }
+    if settings.identity.mail.server.is_none() && settings.identity.mail.folder.is_none() {
+        settings.identity.mail.folder = Some(settings.folder.join("mail"));
+    }
     if !settings.crm.identity.is_named {
         settings.crm.identity.url = format!("http://{}", reachable(identity));
     }

@@ -1,34 +1,45 @@
 //! `cargo run`: everything with one command.
 
-use std::path::Path;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    path::Path,
+};
 
-use rustix::process::Signal;
+use rustix::process::{Signal, geteuid};
 use service_kit::testing::cluster;
 
-use crate::support::{Caller, Program, folder};
+use crate::support::{Caller, Program, binary, folder, nobody};
 
 /// Starts it on free ports, and finds out from what it prints whom to call.
-fn start(data: &Path, settings: &[(&str, &str)]) -> (Program, Caller) {
-    let own = [
+pub fn start(data: &Path, settings: &[(&str, &str)]) -> (Program, Caller) {
+    let program = Program::start("clientele", &[], &[&on_free_ports(data), settings].concat());
+    let caller = caller_of(&program);
+    (program, caller)
+}
+
+fn on_free_ports(data: &Path) -> [(&str, &str); 5] {
+    [
         ("CLIENTELE_DATA_DIR", data.to_str().unwrap()),
         ("IDENTITY_LISTEN", "127.0.0.1:0"),
         ("CRM_LISTEN", "127.0.0.1:0"),
         ("IDENTITY_ADMIN_LISTEN", "off"),
         ("CRM_ADMIN_LISTEN", "off"),
-    ];
-    let program = Program::start("clientele", &[], &[&own, settings].concat());
+    ]
+}
+
+fn caller_of(program: &Program) -> Caller {
     let line = program.line_with("Clientele is running");
     let address = |service: &str| {
         let rest = line.split(&format!("{service} on ")).nth(1).unwrap();
         rest.split([',', ' ']).next().unwrap().trim_end_matches('.').to_owned()
     };
-    let caller = Caller::new(&address("identity-service"), &address("crm-service"));
-    (program, caller)
+    Caller::new(&address("identity-service"), &address("crm-service"))
 }
 
 /// The process of the private PostgreSQL, while there is one.
 fn postgres(data: &Path) -> Option<String> {
-    let pid = std::fs::read_to_string(data.join("postgres/cluster/postmaster.pid")).ok()?;
+    let pid = fs::read_to_string(data.join("postgres/cluster/postmaster.pid")).ok()?;
     let pid = pid.lines().next()?.to_owned();
     Path::new("/proc").join(&pid).exists().then_some(pid)
 }
@@ -48,6 +59,40 @@ async fn one_start_is_enough_for_a_first_call_and_nothing_is_left_running() {
         assert_eq!(postgres(&data), None);
         assert!(caller.list().await.is_err());
     }
+}
+
+/// Whoever runs the tests as root has tried only that with all the others; whoever runs them as
+/// somebody else has tried this one with each of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordinary_user_starts_it_twice_with_everything_of_their_own() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let user = nobody();
+    let folder = folder("ordinary");
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o711)).unwrap();
+    // Where it was built may be closed to others.
+    let program = folder.path().join("clientele");
+    fs::copy(binary("clientele"), &program).unwrap();
+    let home = folder.path().join("home");
+    fs::create_dir(&home).unwrap();
+    chown(&home, Some(user.uid), Some(user.gid)).unwrap();
+    let data = home.join("data");
+    let settings = [&on_free_ports(&data)[..], &[("HOME", home.to_str().unwrap())]].concat();
+
+    for start in 1..=2 {
+        let mut program = Program::start_as(&user, &program, &settings);
+        let mut caller = caller_of(&program);
+        caller.sign_up(&format!("ana{start}")).await.unwrap();
+        caller.create("Ada", "").await.unwrap();
+        assert_eq!(caller.list().await.unwrap().len(), 1);
+        let postgres_process = Path::new("/proc").join(postgres(&data).unwrap());
+        assert_eq!(fs::metadata(postgres_process).unwrap().uid(), user.uid);
+        program.signal(Signal::TERM);
+        assert!(program.ended().success());
+        assert_eq!(postgres(&data), None);
+    }
+    assert_eq!(fs::metadata(&data).unwrap().uid(), user.uid);
 }
 
 #[tokio::test(flavor = "multi_thread")]

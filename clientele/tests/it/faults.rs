@@ -1,6 +1,7 @@
 //! Two services as two processes, and what happens when one of them, or the database, goes.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -10,89 +11,17 @@ use std::{
 
 use local_postgres::{Durability, Server, Settings, Source};
 use proto::crm::v1 as pb;
-use service_kit::{
-    keys::Keyring,
-    testing::{cluster, refusal::refusal},
+use service_kit::testing::{
+    cluster,
+    refusal::{Refusal, refusal},
 };
 use tonic::Code;
+use tonic_types::StatusExt;
 
-use crate::support::{Caller, Program, folder, run};
-
-const SECRET: &str = "a-secret-among-services";
-
-/// The settings of both services; the ports are free ones that stay the same over a restart.
-struct Services {
-    identity: Vec<(&'static str, String)>,
-    crm: Vec<(&'static str, String)>,
-    identity_address: String,
-    crm_address: String,
-}
-
-impl Services {
-    fn on(database: &str) -> Self {
-        let (identity_address, crm_address) = (free_address(), free_address());
-        let identity = vec![
-            ("IDENTITY_DATABASE_URL", database.to_owned()),
-            ("IDENTITY_LISTEN", identity_address.clone()),
-            ("IDENTITY_ADMIN_LISTEN", "off".to_owned()),
-            ("IDENTITY_KEYS", Keyring::generate()),
-            ("IDENTITY_SERVICE_SECRETS", SECRET.to_owned()),
-        ];
-        let crm = vec![
-            ("CRM_DATABASE_URL", database.to_owned()),
-            ("CRM_LISTEN", crm_address.clone()),
-            ("CRM_ADMIN_LISTEN", "off".to_owned()),
-            ("CRM_KEYS", Keyring::generate()),
-            ("CRM_SERVICE_SECRET", SECRET.to_owned()),
-            ("CRM_IDENTITY_URL", format!("http://{identity_address}")),
-        ];
-        let services = Self { identity, crm, identity_address, crm_address };
-        run("identity-service", &["migrate"], &settings(&services.identity));
-        run("crm-service", &["migrate"], &settings(&services.crm));
-        services
-    }
-
-    fn start_identity(&self) -> Program {
-        start("identity-service", &self.identity)
-    }
-
-    fn start_crm(&self) -> Program {
-        start("crm-service", &self.crm)
-    }
-
-    fn caller(&self) -> Caller {
-        Caller::new(&self.identity_address, &self.crm_address)
-    }
-}
-
-fn settings<'a>(of: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
-    of.iter().map(|(name, value)| (*name, value.as_str())).collect()
-}
-
-fn start(name: &str, of: &[(&'static str, String)]) -> Program {
-    let program = Program::start(name, &["serve"], &settings(of));
-    program.line_with("ready to serve");
-    program
-}
-
-/// Bound and let go again, from below the range out of which connections take theirs.
-fn free_address() -> String {
-    let start = 20_000 + (std::process::id() % 10_000) as u16;
-    (start..32_000)
-        .chain(20_000..start)
-        .map(|port| format!("127.0.0.1:{port}"))
-        .find(|address| std::net::TcpListener::bind(address).is_ok() && taken_once(address))
-        .unwrap()
-}
-
-/// No two tests of this program get the same one.
-fn taken_once(address: &str) -> bool {
-    static TAKEN: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
-    let mut taken = TAKEN.lock().unwrap();
-    let fresh = !taken.iter().any(|other| other == address);
-    taken.push(address.to_owned());
-    fresh
-}
+use crate::{
+    services::Services,
+    support::{Caller, folder},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_call_has_one_id_and_one_trace_in_the_lines_of_both() {
@@ -150,6 +79,10 @@ async fn with_certificates_everything_is_spoken_over_tls() {
     assert!(services.caller().sign_up("bob").await.is_err(), "nothing is taken in clear");
 }
 
+/// 500 calls by ten callers, each with a `request_id`, each sent again until it is answered.
+const WRITERS: usize = 10;
+const CALLS_OF_EACH: usize = 50;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crm_killed_while_it_writes_loses_nothing_and_doubles_nothing() {
     let database = cluster::empty_database().await;
@@ -159,27 +92,17 @@ async fn a_crm_killed_while_it_writes_loses_nothing_and_doubles_nothing() {
     let mut caller = services.caller();
     caller.sign_up("ana").await.unwrap();
 
-    let interrupted = Arc::new(AtomicUsize::new(0));
-    // 500 calls by ten callers, each with a request_id, each sent again until it is answered.
-    let writers = (0..10).map(|writer| {
-        let (caller, interrupted) = (caller.clone(), interrupted.clone());
-        tokio::spawn(async move {
-            let mut acknowledged = Vec::new();
-            for number in 0..50 {
-                acknowledged.push(
-                    create_until_answered(&caller, &interrupted, &format!("{writer}-{number}"))
-                        .await,
-                );
-            }
-            acknowledged
-        })
-    });
-    let writers: Vec<_> = writers.collect();
+    let tally = Arc::new(Tally::default());
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| tokio::spawn(write(caller.clone(), Arc::clone(&tally), writer)))
+        .collect();
     for kill in 1..=3 {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tally.wait_until_answered(kill * WRITERS * CALLS_OF_EACH / 5).await;
+        let noticed_before = tally.interrupted();
         crm.kill();
+        assert!(writers.iter().any(|writer| !writer.is_finished()), "somebody was writing");
         crm = services.start_crm();
-        assert!(interrupted.load(Ordering::Relaxed) >= kill, "somebody noticed each time");
+        assert!(tally.interrupted() > noticed_before, "somebody noticed kill {kill}");
     }
     let mut acknowledged = Vec::new();
     for writer in writers {
@@ -194,23 +117,50 @@ async fn a_crm_killed_while_it_writes_loses_nothing_and_doubles_nothing() {
         .collect();
     acknowledged.sort();
     found.sort();
-    assert_eq!(found.len(), 500, "each once");
+    assert_eq!(found.len(), WRITERS * CALLS_OF_EACH, "each once");
     assert_eq!(found, acknowledged, "under the id that was acknowledged");
 }
 
-async fn create_until_answered(
-    caller: &Caller,
-    interrupted: &AtomicUsize,
-    name: &str,
-) -> (i64, String) {
+/// How the writers fare.
+#[derive(Default)]
+struct Tally {
+    answered: AtomicUsize,
+    interrupted: AtomicUsize,
+}
+
+impl Tally {
+    fn interrupted(&self) -> usize {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    async fn wait_until_answered(&self, calls: usize) {
+        let patience = Instant::now() + Duration::from_secs(60);
+        while self.answered.load(Ordering::Relaxed) < calls {
+            assert!(Instant::now() < patience, "nothing is written");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+async fn write(caller: Caller, tally: Arc<Tally>, writer: usize) -> Vec<(i64, String)> {
+    let mut acknowledged = Vec::new();
+    for number in 0..CALLS_OF_EACH {
+        let name = format!("{writer}-{number}");
+        acknowledged.push((create_until_answered(&caller, &tally, &name).await, name));
+        tally.answered.fetch_add(1, Ordering::Relaxed);
+    }
+    acknowledged
+}
+
+async fn create_until_answered(caller: &Caller, tally: &Tally, name: &str) -> i64 {
     let request_id = uuid::Uuid::new_v4().to_string();
     let patience = Instant::now() + Duration::from_secs(60);
     loop {
         match caller.create(name, &request_id).await {
-            Ok(id) => return (id, name.to_owned()),
+            Ok(id) => return id,
             Err(status) => assert!(Instant::now() < patience, "never answered: {status}"),
         }
-        interrupted.fetch_add(1, Ordering::Relaxed);
+        tally.interrupted.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -235,15 +185,7 @@ async fn while_identity_is_away_crm_refuses_and_afterwards_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_postgres_is_away_both_refuse_and_afterwards_go_on() {
     let folder = folder("outage");
-    let postgres = || {
-        Server::start(Settings {
-            folder: folder.path().join("postgres"),
-            source: Source::Folder(cluster::binaries().to_owned()),
-            durability: Durability::Throwaway,
-            max_connections: 50,
-            binaries: local_postgres::default_data_folder().join("postgresql"),
-        })
-    };
+    let postgres = || postgres_in(folder.path());
     let server = postgres().await.unwrap();
     let services = Services::on(&server.url("postgres"));
     let _identity = services.start_identity();
@@ -264,4 +206,43 @@ async fn while_postgres_is_away_both_refuse_and_afterwards_go_on() {
     assert_eq!(caller.list_after_recovery().await.len(), 1);
     caller.log_in("ana").await.unwrap();
     caller.create("Bob", "").await.unwrap();
+}
+
+/// Each has a server of its own, so that identity has nothing to complain about.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_only_crms_postgres_is_away_only_crm_refuses_and_afterwards_goes_on() {
+    let folder = folder("outage-of-crm");
+    let server = postgres_in(folder.path()).await.unwrap();
+    let database = cluster::empty_database().await;
+    let services = Services::on_two(database.url.expose(), &server.url("postgres"));
+    let _identity = services.start_identity();
+    let _crm = services.start_crm();
+    let mut caller = services.caller();
+    caller.sign_up("ana").await.unwrap();
+    caller.create("Ada", "").await.unwrap();
+
+    server.stop().await.unwrap();
+    let status = caller.list().await.unwrap_err();
+    let refused = Refusal::of(&status);
+    assert_eq!(refused.said(), (Code::Unavailable, "DATABASE_UNAVAILABLE"));
+    assert_eq!(refused.retry_after.as_deref(), Some("1"));
+    let retry = status.get_details_retry_info().unwrap();
+    assert_eq!(retry.retry_delay, Some(Duration::from_secs(1)));
+    caller.log_in("ana").await.unwrap();
+
+    let _server = postgres_in(folder.path()).await.unwrap();
+    assert_eq!(caller.list_after_recovery().await.len(), 1);
+    caller.create("Bob", "").await.unwrap();
+}
+
+/// A server of the test's own, which can be taken away.
+async fn postgres_in(folder: &Path) -> Result<Server, local_postgres::Error> {
+    Server::start(Settings {
+        folder: folder.join("postgres"),
+        source: Source::Folder(cluster::binaries().to_owned()),
+        durability: Durability::Throwaway,
+        max_connections: 50,
+        binaries: local_postgres::default_data_folder().join("postgresql"),
+    })
+    .await
 }

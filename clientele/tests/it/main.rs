@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod all_in_one;
+mod coexistence;
 mod faults;
 mod owners;
 mod refusals;
+mod services;
 mod support;
+mod telling;
+mod versions;

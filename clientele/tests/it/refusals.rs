@@ -69,7 +69,15 @@ fn unknown_and_contradictory_settings_are_all_named() {
         ("CLIENTELE_POSTGRES", "somewhere"),
     ];
     let said = refusal_to_start("clientele", &[], &settings);
-    for named in ["IDENTITY_LISTEN", "TLS_KEY_FILE", "REFLECTION", "CLIENTELE_POSTGRES"] {
+    let named = [
+        "IDENTITY_LISTN",
+        "IDENTITY_LISTEN",
+        "CRM_LISTEN is 0.0.0.0:0",
+        "TLS_KEY_FILE",
+        "REFLECTION",
+        "CLIENTELE_POSTGRES",
+    ];
+    for named in named {
         assert!(said.contains(named), "{named} is not in {said}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Mutex, OnceLock, mpsc},
@@ -32,11 +33,18 @@ pub struct Program {
 impl Program {
     /// Starts one of the three with these settings and no others.
     pub fn start(name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
-        let mut child = command(name, arguments, settings)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::spawn(command(name, arguments, settings))
+    }
+
+    /// Starts the all-in-one at another place, as another user.
+    pub fn start_as(user: &User, program: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut command = configured("clientele", program, settings);
+        command.uid(user.uid).gid(user.gid);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = mpsc::channel();
         for stream in [read(child.stdout.take()), read(child.stderr.take())] {
             let sender = sender.clone();
@@ -65,6 +73,22 @@ impl Program {
             }
         }
         panic!("no line with {text:?} in what was printed:\n{printed}");
+    }
+
+    /// All that was read so far.
+    pub fn printed(&self) -> String {
+        self.printed.lock().unwrap().clone()
+    }
+
+    /// Reads on until there is nothing more to come.
+    pub fn printed_until_its_end(&self) -> String {
+        let lines = self.lines.lock().unwrap();
+        let mut printed = self.printed.lock().unwrap();
+        for line in lines.iter() {
+            printed.push_str(&line);
+            printed.push('\n');
+        }
+        printed.clone()
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -114,7 +138,13 @@ pub fn run(name: &str, arguments: &[&str], settings: &[(&str, &str)]) {
 }
 
 fn command(name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(binary(name));
+    let mut command = configured(name, &binary(name), settings);
+    command.args(arguments);
+    command
+}
+
+fn configured(name: &str, program: &Path, settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(program);
     // Nothing that happens to be set in somebody's shell, but where things are.
     command.env_clear();
     for inherited in ["PATH", "HOME"] {
@@ -126,13 +156,27 @@ fn command(name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Command
         // What was found or fetched once is not fetched into each data folder again.
         command.env("CLIENTELE_POSTGRES", cluster::binaries());
     }
-    command.args(arguments).envs(settings.iter().copied());
+    command.envs(settings.iter().copied());
     command
+}
+
+/// Somebody of this machine.
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// Whoever has no rights of their own anywhere.
+pub fn nobody() -> User {
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap();
+    let line = accounts.lines().find(|line| line.starts_with("nobody:")).expect("a user “nobody”");
+    let number = |field: usize| line.split(':').nth(field).unwrap().parse().unwrap();
+    User { uid: number(2), gid: number(3) }
 }
 
 /// The programs lie side by side. All are built here as `cargo test --workspace` builds them,
 /// which takes no time after that, and keeps `cargo test -p clientele` from testing old ones.
-fn binary(name: &str) -> PathBuf {
+pub fn binary(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     let own = Path::new(env!("CARGO_BIN_EXE_clientele"));
     BUILT.get_or_init(|| {
@@ -191,13 +235,9 @@ impl Caller {
                 password: "correct horse".into(),
                 ..Default::default()
             }),
-            request_id: String::new(),
+            ..Default::default()
         };
-        self.token = AuthServiceClient::new(self.identity.clone())
-            .sign_up(request)
-            .await?
-            .into_inner()
-            .token;
+        self.token = self.auth().sign_up(request).await?.into_inner().token;
         Ok(())
     }
 
@@ -206,8 +246,7 @@ impl Caller {
             email: format!("{name}@example.com"),
             password: "correct horse".into(),
         };
-        self.token =
-            AuthServiceClient::new(self.identity.clone()).login(request).await?.into_inner().token;
+        self.token = self.auth().login(request).await?.into_inner().token;
         Ok(())
     }
 
@@ -234,6 +273,10 @@ impl Caller {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    pub fn auth(&self) -> AuthServiceClient<Channel> {
+        AuthServiceClient::new(self.identity.clone())
     }
 
     pub fn clients(&self) -> ClientServiceClient<Channel> {
