@@ -40,6 +40,11 @@ checks() {
     failed=$((failed + bad))
 }
 
+# Says what is not checked here.
+skip() {
+    echo "skip  $1"
+}
+
 # Says how it went, and leaves.
 close() {
     echo "$passed passed, $failed failed"

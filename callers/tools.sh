@@ -97,7 +97,7 @@ grpcurl_version() {
     mv "$TOOLS/bin/grpcurl" "$TOOLS/bin/grpcurl-$version"
 }
 
-# `grpcurl` itself asks by reflection v1, the other by v1alpha.
+# `grpcurl` itself asks by reflection v1 first, the other by v1alpha only.
 grpcurl_programs() {
     grpcurl_version "$GRPCURL_V1ALPHA_VERSION" && grpcurl_version "$GRPCURL_VERSION" &&
         ln -sf "grpcurl-$GRPCURL_VERSION" "$TOOLS/bin/grpcurl"

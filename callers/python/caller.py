@@ -13,8 +13,12 @@ from grpc_status import rpc_status
 
 from crm.v1 import client_service_pb2 as crm
 from crm.v1.client_service_pb2_grpc import ClientServiceStub
+from identity.v1 import api_key_service_pb2 as keys
+from identity.v1 import audit_service_pb2 as audit
 from identity.v1 import auth_service_pb2 as auth
 from identity.v1 import employee_service_pb2 as employees
+from identity.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
+from identity.v1.audit_service_pb2_grpc import AuditServiceStub
 from identity.v1.auth_service_pb2_grpc import AuthServiceStub
 from identity.v1.employee_service_pb2_grpc import EmployeeServiceStub
 
@@ -31,6 +35,8 @@ class Services:
     def __init__(self, identity, crm_address, **options):
         self.identity_channel = grpc.insecure_channel(identity, **options)
         self.crm_channel = grpc.insecure_channel(crm_address, **options)
+        self.api_keys = ApiKeyServiceStub(self.identity_channel)
+        self.audit = AuditServiceStub(self.identity_channel)
         self.auth = AuthServiceStub(self.identity_channel)
         self.employees = EmployeeServiceStub(self.identity_channel)
         self.clients = ClientServiceStub(self.crm_channel)

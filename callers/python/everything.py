@@ -10,7 +10,7 @@ import urllib.request
 import uuid
 
 import grpc
-from caller import PASSWORD, Services, auth, crm, employees, refused, run, same, token
+from caller import PASSWORD, Services, audit, auth, crm, employees, keys, refused, run, same, token
 from common.v1 import access_pb2 as access
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -290,6 +290,70 @@ def logout(world):
     same(refusal.message, "Invalid token.")
 
 
+@name("a session on a device is good everywhere, refreshes itself, and ends at once")
+def session(world):
+    issue = auth.IssueTokensRequest(email=world.email, password=PASSWORD, device_label="laptop")
+    first = services.auth.IssueTokens(issue, timeout=20)
+    bearer = (("authorization", f"Bearer {first.access_token}"),)
+    clients.ListClients(crm.ListClientsRequest(), metadata=bearer, timeout=20)
+    refresh = auth.RefreshTokensRequest(refresh_token=first.refresh_token)
+    second = services.auth.RefreshTokens(refresh, timeout=20)
+    assert second.refresh_token != first.refresh_token
+    sessions = services.auth.ListSessions(auth.ListSessionsRequest(), metadata=bearer, timeout=20).sessions
+    same([(it.device_label, it.is_current) for it in sessions], [("laptop", True)])
+    with urllib.request.urlopen(f"http://{identity_address}/.well-known/jwks.json", timeout=20) as page:
+        assert b'"Ed25519"' in page.read()
+    services.auth.Logout(auth.LogoutRequest(), metadata=bearer, timeout=20)
+    refused(
+        code.UNAUTHENTICATED, "TOKEN_REVOKED", clients.ListClients, crm.ListClientsRequest(), metadata=bearer
+    )
+    refresh = auth.RefreshTokensRequest(refresh_token=second.refresh_token)
+    refused(code.UNAUTHENTICATED, "TOKEN_REVOKED", services.auth.RefreshTokens, refresh)
+
+
+@name("a program with an API key does what it was given, and nothing for people")
+def api_key(world):
+    key = keys.ApiKey(name="robot", permissions=[access.PERMISSION_MANAGE_ALL_CLIENTS])
+    made = services.api_keys.CreateApiKey(
+        keys.CreateApiKeyRequest(api_key=key), metadata=world.acme, timeout=20
+    )
+    robot = (("authorization", f"Bearer {made.secret}"),)
+    create = crm.CreateClientRequest(client=crm.Client(first_name="Made by a robot"))
+    clients.CreateClient(create, metadata=robot, timeout=20)
+    refused(code.PERMISSION_DENIED, "EMPLOYEES_ONLY", services.auth.GetMe, auth.GetMeRequest(), metadata=robot)
+    revoke = keys.RevokeApiKeyRequest(id=made.api_key.id)
+    services.api_keys.RevokeApiKey(revoke, metadata=world.acme, timeout=20)
+    refused(code.UNAUTHENTICATED, "TOKEN_REVOKED", clients.CreateClient, create, metadata=robot)
+
+
+@name("whoever is deactivated is out at once, and in again with the same token")
+def deactivate(world):
+    email = f"{uuid.uuid4().hex}@acme.example"
+    request = employees.CreateEmployeeRequest(employee=employees.Employee(email=email), password=PASSWORD)
+    made = services.employees.CreateEmployee(request, metadata=world.acme, timeout=20).employee
+    theirs = token(services.auth.Login(auth.LoginRequest(email=email, password=PASSWORD), timeout=20).token)
+    for is_active in (False, True):
+        change = employees.UpdateEmployeeRequest(employee=employees.Employee(id=made.id, is_active=is_active))
+        services.employees.UpdateEmployee(change, metadata=world.acme, timeout=20)
+        if is_active:
+            clients.ListClients(crm.ListClientsRequest(), metadata=theirs, timeout=20)
+        else:
+            refused(
+                code.UNAUTHENTICATED,
+                "EMPLOYEE_INACTIVE",
+                clients.ListClients,
+                crm.ListClientsRequest(),
+                metadata=theirs,
+            )
+
+
+@name("who did what is on record")
+def records(world):
+    request = audit.ListAuditEventsRequest(action="employee.update")
+    events = services.audit.ListAuditEvents(request, metadata=world.acme, timeout=20).audit_events
+    same([list(event.details["fields"]) for event in events], [["is_active"], ["is_active"]])
+
+
 @name("gzip is taken and given")
 def compression(world):
     zipped = Services(identity_address, crm_address, compression=grpc.Compression.Gzip)
@@ -375,6 +439,10 @@ run(
         delete,
         employee,
         logout,
+        session,
+        api_key,
+        deactivate,
+        records,
         compression,
         deadline,
         request_ids,

@@ -1,18 +1,31 @@
-"""Finds, describes and calls methods without any .proto file, over reflection v1alpha.
+"""Finds and describes services without any .proto file, over one version of reflection.
 
-    reflection.py <address> <service> ...
+    reflection.py v1|v1alpha <address> <service> ...
 """
 
 import sys
 
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 
-def main(address, *wanted):
+class Asking:
+    """Asks by the method of this version and no other; the messages of all are the same."""
+
+    def __init__(self, channel, version):
+        self.ServerReflectionInfo = channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+
+
+def main(version, address, *wanted):
     with grpc.insecure_channel(address) as channel:
         database = ProtoReflectionDescriptorDatabase(channel)
+        database._stub = Asking(channel, version)
         served = list(database.get_services())
         pool = DescriptorPool(database)
         for name in wanted:
