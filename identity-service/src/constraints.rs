@@ -37,6 +37,7 @@ pub const CONSTRAINTS: &[Constraint] = &[
     Constraint::ours("feeds_pkey"),
     Constraint::ours("invitations_account_fkey"),
     Constraint::ours("invitations_digest_unique"),
+    Constraint::raced("invitations_open_unique"),
     Constraint::ours("invitations_pkey"),
     Constraint::ours("invitations_role_check"),
     Constraint::ours("letters_account_fkey"),

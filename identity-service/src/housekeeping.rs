@@ -90,7 +90,8 @@ const CHORES: &[Chore] = &[
         delete: sql!(
             "DELETE FROM identity.codes WHERE (account_id, employee_id, purpose) IN (
                  SELECT old.account_id, old.employee_id, old.purpose FROM identity.codes AS old
-                 WHERE old.expire_time < $1 ORDER BY old.expire_time LIMIT $2)"
+                 WHERE old.expire_time < $1 ORDER BY old.expire_time LIMIT $2)
+               AND expire_time < $1"
         ),
     },
     Chore {

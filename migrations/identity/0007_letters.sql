@@ -59,7 +59,9 @@ CREATE TABLE identity.invitations (
 
 CREATE UNIQUE INDEX invitations_digest_unique ON identity.invitations (digest);
 CREATE INDEX invitations_by_create_time ON identity.invitations (account_id, create_time, id);
-CREATE INDEX invitations_by_email ON identity.invitations (account_id, email_key);
+-- Of those to one address one can be accepted.
+CREATE UNIQUE INDEX invitations_open_unique ON identity.invitations (account_id, email_key)
+    WHERE accept_time IS NULL AND revoke_time IS NULL;
 CREATE INDEX invitations_by_expiry ON identity.invitations (expire_time);
 
 -- What somebody asked for by an address, whether anybody has it or not: looked into later, so

@@ -9,7 +9,7 @@ GRANT SELECT, INSERT, UPDATE ON identity.accounts, identity.employees TO {app};
 GRANT SELECT, INSERT, DELETE ON identity.employee_search_words TO {app};
 GRANT SELECT, INSERT, UPDATE, DELETE ON identity.company_roles TO {app};
 GRANT SELECT, INSERT, DELETE ON identity.employee_company_roles TO {app};
-GRANT SELECT, INSERT, DELETE ON identity.employee_tokens TO {app};
+GRANT SELECT, INSERT, UPDATE (sealed), DELETE ON identity.employee_tokens TO {app};
 GRANT SELECT, INSERT, UPDATE, DELETE ON identity.sessions TO {app};
 GRANT SELECT, INSERT, UPDATE ON identity.api_keys TO {app};
 GRANT SELECT, INSERT, UPDATE, DELETE ON identity.letters, identity.codes TO {app};

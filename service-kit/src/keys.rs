@@ -1,8 +1,8 @@
 //! How does a service keep something secret, or recognise what it issued?
 //!
 //! A [`Keyring`] holds one or two root keys. The first one seals and signs; all of them open
-//! and verify, so that a key is rotated by putting a new one in front, and dropping the old
-//! one once nothing lives that it made.
+//! and verify, so that a key is rotated by adding a new one behind, in every process; putting it
+//! in front, once all of them know it; and dropping the old one once nothing lives that it made.
 
 use std::fmt;
 
@@ -95,6 +95,11 @@ impl Keyring {
             // Fails beyond 256 GB only, and what is empty never opens again.
             .unwrap_or_default();
         [&[key.number], nonce.as_slice(), &sealed].concat()
+    }
+
+    /// Whether the key that seals now sealed this.
+    pub fn is_of_first(&self, sealed: &[u8]) -> bool {
+        sealed.first() == Some(&self.0[0].number)
     }
 
     /// What was sealed, if a key of this ring did it, for this purpose and binding.

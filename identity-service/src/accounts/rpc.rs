@@ -4,7 +4,8 @@ use proto::identity::v1::{self as pb, account_service_server::AccountService};
 use service_kit::{
     Reply,
     auth::open,
-    db::{Act, Db},
+    db::{Act, Db, TenantTx},
+    error::Error,
     etag,
     fields::Fields,
     idempotency::Repeats,
@@ -62,7 +63,7 @@ impl AccountService for Accounts {
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        let before = sql::lock(&mut tx).await?;
+        let before = lock_open(&mut tx).await?;
         etag::check(&request.account.unwrap_or_default().etag, before.version)?;
         let account = change.apply(&before);
         if account == before {
@@ -83,7 +84,7 @@ impl AccountService for Accounts {
     ) -> Reply<pb::CloseAccountResponse> {
         let (caller, request) = open(request)?;
         let mut tx = self.db.begin(&caller).await?;
-        let before = sql::lock(&mut tx).await?;
+        let before = lock_open(&mut tx).await?;
         etag::check(&request.etag, before.version)?;
         let close_time = Some(tx.now());
         let account = sql::update(&mut tx, &Account { close_time, ..before }).await?;
@@ -120,4 +121,10 @@ impl AccountService for Accounts {
         let answer = pb::ReopenAccountResponse { account: Some(account.into()) };
         repeat.finish(tx, [act], answer).await
     }
+}
+
+/// The account, locked, unless somebody closed it since the caller was let in.
+async fn lock_open(tx: &mut TenantTx) -> Result<Account, Error> {
+    let account = sql::lock(tx).await?;
+    if account.close_time.is_some() { Err(Error::ACCOUNT_CLOSED) } else { Ok(account) }
 }

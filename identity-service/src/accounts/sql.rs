@@ -65,6 +65,18 @@ pub async fn get(tx: &mut TenantTx) -> Result<Account, Error> {
     tx.one(query).await
 }
 
+/// The same, which nobody changes until the transaction ends.
+pub async fn share(tx: &mut TenantTx) -> Result<Account, Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query_as(sql!(
+        "SELECT ",
+        columns!(),
+        " FROM identity.accounts WHERE id = $1 FOR SHARE"
+    ))
+    .bind(account_id);
+    tx.one(query).await
+}
+
 /// The same, which nobody else changes until the transaction ends.
 pub async fn lock(tx: &mut TenantTx) -> Result<Account, Error> {
     let account_id = tx.account_id();

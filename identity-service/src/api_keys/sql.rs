@@ -84,6 +84,18 @@ pub async fn insert(
     tx.one(query).await
 }
 
+pub async fn find(tx: &mut TenantTx, id: i64) -> Result<Option<ApiKey>, Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query_as(sql!(
+        "SELECT ",
+        columns!(),
+        " FROM identity.api_keys WHERE account_id = $1 AND id = $2"
+    ))
+    .bind(account_id)
+    .bind(id);
+    tx.optional(query).await
+}
+
 /// A key that nobody else changes until this transaction ends.
 pub async fn lock(tx: &mut TenantTx, id: i64) -> Result<Option<ApiKey>, Error> {
     let account_id = tx.account_id();

@@ -17,6 +17,20 @@ pub enum Kind {
     Look,
 }
 
+/// What is written to an address, at the wish of whoever calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mailing {
+    /// A code for a new password, asked for by anybody.
+    Reset,
+    /// The same, sent by an admin.
+    ResetByAdmin,
+    /// A code that verifies the address, asked for by anybody.
+    Verification,
+    /// A code for somebody who changes to this address.
+    NewAddress,
+    Invitation,
+}
+
 /// One of something for each kind of attempt.
 #[derive(Debug, Clone, Copy)]
 pub struct PerKind<T> {
@@ -72,7 +86,7 @@ pub struct Limits {
     pub guesses_from_network: Budget,
     /// Guesses at the secrets of one address from all networks it never logged in from.
     pub guesses_from_strangers: Budget,
-    /// Mails to one address.
+    /// Letters of one kind to one address.
     pub mails_to_address: Budget,
 }
 

@@ -31,7 +31,7 @@ use sha2::{Digest as _, Sha256};
 use self::{buckets::Buckets, expiring::Expiring};
 
 pub use self::{
-    limits::{ArrivalLimits, Kind, Limits, PerKind},
+    limits::{ArrivalLimits, Kind, Limits, Mailing, PerKind},
     network::Network,
 };
 
@@ -45,7 +45,7 @@ pub struct Attempts {
     digest_key: [u8; 32],
     arrivals: PerKind<Mutex<Arrivals>>,
     guesses: Mutex<Guesses>,
-    mails: Mutex<Buckets<Address>>,
+    mails: Mutex<Buckets<(Mailing, Address)>>,
 }
 
 /// The digest of an address. Collisions cannot be searched for: the key is not known.
@@ -104,11 +104,19 @@ impl Attempts {
         Some(Guess { guesses: &self.guesses, place, by_stranger })
     }
 
-    /// Counts a mail to an address that somebody asks for. When there were too many it must
-    /// silently not be sent.
-    #[must_use = "a mail too many must not be sent"]
-    pub fn may_mail(&self, address_key: &str, now: Instant) -> bool {
-        lock(&self.mails).take(self.address(address_key), now).is_ok()
+    /// Counts a letter to an address. Each kind has a budget of its own: whoever spends one
+    /// keeps nobody from getting the others.
+    ///
+    /// # Errors
+    /// After how long it makes sense to try again; until then it must not be sent.
+    pub fn mail(&self, mailing: Mailing, address_key: &str, now: Instant) -> Result<(), Duration> {
+        lock(&self.mails).take((mailing, self.address(address_key)), now)
+    }
+
+    /// Somebody has shown in another way than by a guess that an address is theirs.
+    pub fn know(&self, address_key: &str, network: Option<Network>, now: Instant) {
+        let place = (self.address(address_key), network);
+        lock(&self.guesses).succeeded(place, false, now);
     }
 
     /// Frees the memory of what does not matter any more; without it, memory is bounded too.
@@ -455,9 +463,13 @@ mod tests {
     #[test]
     fn mails_to_an_address_are_bounded() {
         let (attempts, now) = attempts();
-        let mails = |address| (0..9).filter(|_| attempts.may_mail(address, now)).count();
+        let mails = |address| {
+            (0..9).filter(|_| attempts.mail(Mailing::Reset, address, now).is_ok()).count()
+        };
         assert_eq!((mails(ANA), mails(BEN)), (2, 2));
-        assert!(attempts.may_mail(ANA, now + MINUTE));
+        assert_eq!(attempts.mail(Mailing::Reset, ANA, now), Err(MINUTE));
+        attempts.mail(Mailing::Reset, ANA, now + MINUTE).unwrap();
+        attempts.mail(Mailing::Verification, ANA, now).unwrap();
     }
 
     #[test]
@@ -478,7 +490,7 @@ mod tests {
         arrivals(&attempts, Kind::LogIn, network(1), now);
         succeed(&attempts, ANA, network(1), now);
         guesses(&attempts, ANA, network(2), now);
-        assert!(attempts.may_mail(ANA, now));
+        attempts.mail(Mailing::Reset, ANA, now).unwrap();
         attempts.sweep(now + 31 * DAY);
         assert_eq!(lock(&attempts.arrivals.log_in).networks.len(), 0);
         assert_eq!(lock(&attempts.arrivals.log_in).everybody.len(), 0);

@@ -9,13 +9,13 @@ use proto::common::v1::{ErrorReason as Reason, Role};
 use service_kit::{
     db::{Db, TenantTx},
     error::Error,
-    fields::email_key,
+    fields::{Email, email_key},
     telemetry::context,
 };
 
 use crate::{
     accounts,
-    attempts::{Attempts, Kind, Network},
+    attempts::{Attempts, Kind, Mailing, Network},
     employees::{self, model::Employee},
     passwords::Passwords,
 };
@@ -43,9 +43,20 @@ impl Door {
             .map_err(|retry| Error::TooManyAttempts { retry })
     }
 
-    /// Whether an address is sent one more letter; if not, nobody is told.
-    pub fn may_mail(&self, email_key: &str) -> bool {
-        self.attempts.may_mail(email_key, Instant::now())
+    /// Counts a letter to an address that somebody chooses.
+    ///
+    /// # Errors
+    /// Where there were too many, and the letter must not be written.
+    pub fn mail(&self, mailing: Mailing, to: &Email) -> Result<(), Error> {
+        self.attempts
+            .mail(mailing, &to.key(), Instant::now())
+            .map_err(|retry| Error::TooManyAttempts { retry })
+    }
+
+    /// Somebody has shown that an address is theirs: whatever strangers did to it, they get in
+    /// from where they are.
+    pub fn welcome_back(&self, email: &str) {
+        self.attempts.know(&email_key(email), network(), Instant::now());
     }
 
     /// Whoever it is, and a transaction in their account, in which they stay as they are.
@@ -73,14 +84,15 @@ impl Door {
         Ok((tx, employee))
     }
 
-    /// Whether a password is somebody's, who is signed in already.
+    /// Whether a password is somebody's, who is signed in already. Their guesses are not those
+    /// of strangers at their address, who could spend them.
     pub async fn is_password(
         &self,
         employee: &Employee,
         password: &str,
         hash: Option<String>,
     ) -> Result<bool, Error> {
-        let key = email_key(&employee.email);
+        let key = format!("employee {}/{}", employee.account_id, employee.id);
         let guess = self.attempts.guess(&key, network(), Instant::now());
         let matches = self.passwords.verify(password, hash).await?;
         let Some(guess) = guess.filter(|_| matches) else { return Ok(false) };
@@ -89,7 +101,8 @@ impl Door {
     }
 
     async fn check_may_enter(&self, tx: &mut TenantTx, employee: &Employee) -> Result<(), Error> {
-        let account = accounts::sql::get(tx).await?;
+        // Whoever closes it now waits, and ends what is made here.
+        let account = accounts::sql::share(tx).await?;
         if account.close_time.is_some() && employee.role() != Role::SuperAdmin {
             return Err(Error::ACCOUNT_CLOSED);
         }

@@ -27,7 +27,7 @@ use tonic::Request;
 use super::{door::Door, model::SignUp};
 use crate::{
     accounts,
-    attempts::Kind,
+    attempts::{Kind, Mailing},
     codes::{self, model::Purpose},
     credentials,
     employees::{
@@ -98,6 +98,7 @@ impl AuthService for Auth {
         self.welcome(&mut tx, &employee).await?;
         let mut acts = Vec::new();
         for admin in &sign_up.additional_admins {
+            self.door.mail(Mailing::Invitation, &admin.email)?;
             let inviter = Actor::Employee(employee.id);
             let (_, act) = invitations::work::invite(&mut tx, &self.post, admin, inviter).await?;
             acts.push(act);
@@ -182,7 +183,7 @@ impl AuthService for Auth {
         let repeat = fields.take("request_id", self.repeats.of(&request));
         let new = fields.take("new_email", Email::required(&request.new_email));
         let (employee, hash) = self.with_hash(&caller, employee_id).await?;
-        if !self.door.is_password(&employee, &request.password, hash).await? {
+        if !self.door.is_password(&employee, &request.password, hash.clone()).await? {
             fields.refuse("password", Flaw::bad("is not the present password"));
         }
         let (repeat, new) = fields.all((repeat, new))?;
@@ -192,6 +193,12 @@ impl AuthService for Auth {
             return reply(answer);
         }
         let employee = lock_live(&mut tx, employee_id, "id").await?;
+        // The very hash that was just compared: a password that was replaced meanwhile, perhaps
+        // because somebody else knows it, opens nothing any more.
+        if employees::sql::password_hash(&mut tx, employee_id).await? != hash {
+            return Err(Error::Conflict.into());
+        }
+        self.door.mail(Mailing::NewAddress, &new)?;
         let code = codes::work::renew(&mut tx, &employee, Purpose::ChangeEmail, Some(&new)).await?;
         let old = Email::required(&employee.email).map_err(|_| Error::CodeInvalid)?;
         let notice = letter::address_change_notice(old, &new);
@@ -235,8 +242,11 @@ impl AuthService for Auth {
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        let act = codes::work::reset_password(&mut tx, &self.post, &located, &code, &hash).await?;
-        repeat.finish(tx, [act], pb::ResetPasswordResponse {}).await
+        let (email, act) =
+            codes::work::reset_password(&mut tx, &self.post, &located, &code, &hash).await?;
+        let answer = repeat.finish(tx, [act], pb::ResetPasswordResponse {}).await?;
+        self.door.welcome_back(&email);
+        Ok(answer)
     }
 
     async fn request_email_verification(
@@ -285,14 +295,20 @@ impl AuthService for Auth {
         let repeat = fields.take("request_id", self.repeats.of_public(&request, scope));
         let code = fields.take("code", codes::model::present(&request.code));
         let name = fields.take("name", Text::parse(&request.name));
-        let known = [request.name.as_str()];
+        let located = match code.and_then(|code| Secret::parse(code, SecretKind::InvitationCode)) {
+            Some(code) => invitations::sql::locate(&self.db, &code).await?,
+            None => None,
+        };
+        let mut known = vec![request.name.clone()];
+        if let Some(located) = &located {
+            known.extend(invitations::work::known_words(&self.db, located).await?);
+        }
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let password = fields.take("password", NewPassword::parse(&request.password, &known));
-        let (repeat, code, name, password) = fields.all((repeat, code, name, password))?;
+        let (repeat, _, name, password) = fields.all((repeat, code, name, password))?;
         if let Some(answer) = self.answered(&repeat).await? {
             return reply(answer);
         }
-        let code = Secret::parse(code, SecretKind::InvitationCode).ok_or(Error::CodeInvalid)?;
-        let located = invitations::sql::locate(&self.db, &code).await?;
         let located = located.ok_or(Error::CodeInvalid)?;
         let hash = self.door.passwords.hash(password).await?;
 
@@ -344,11 +360,13 @@ impl AuthService for Auth {
         let (caller, _) = open(request)?;
         let employee_id = caller.employee_id()?;
         let mut tx = self.db.begin(&caller).await?;
+        lock_live(&mut tx, employee_id, "id").await?;
         let kept = caller.session_id();
-        let mut ended = sessions::sql::revoke_employee(&mut tx, employee_id, kept).await?;
+        let mut ended = 0;
         if kept.is_some() {
             ended += tokens::sql::revoke_employee(&mut tx, employee_id).await?;
         }
+        ended += sessions::sql::revoke_employee(&mut tx, employee_id, kept).await?;
         feeds::revoke(&mut tx, Holder::Employee(employee_id));
         let act = Act::on("employee", employee_id, "revoke_other_sessions");
         tx.commit([act.with("credentials_ended", ended)]).await?;
@@ -475,7 +493,12 @@ impl Auth {
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        if self.door.may_mail(&email.key()) {
+        let kind = match purpose {
+            Purpose::Reset => Mailing::Reset,
+            Purpose::Verify | Purpose::ChangeEmail => Mailing::Verification,
+        };
+        // When there were too many nobody is told.
+        if self.door.mail(kind, &email).is_ok() {
             codes::requests::insert(&mut tx, &self.keys, purpose, &email.key()).await?;
         }
         repeat.finish(tx, [], answer).await

@@ -88,6 +88,9 @@ impl Clerk {
         let Some(asked) = take(&mut tx).await? else { return Ok(false) };
         if let Some(purpose) = Purpose::from_text(&asked.purpose) {
             let email = self.keys.open(ADDRESS, asked.purpose.as_bytes(), &asked.sealed);
+            if email.is_none() {
+                tracing::error!("a request by address does not open with the present keys");
+            }
             let email = email.and_then(|email| String::from_utf8(email.to_vec()).ok());
             self.answer(purpose, &email.unwrap_or_default()).await?;
         }

@@ -68,21 +68,20 @@ pub async fn new_password(
     let employee = employees::sql::find(&mut tx, located.employee_id).await?;
     drop(tx);
     let employee = employee.ok_or(Error::CodeInvalid)?;
-    let known = [employee.name.as_str(), &employee.account_name, &employee.email];
     let mut fields = Fields::default();
-    let password = fields.take("new_password", NewPassword::parse(text, &known));
+    let password = fields.take("new_password", NewPassword::parse(text, &employee.known_words()));
     let (password,) = fields.all((password,))?;
     passwords.hash(password).await
 }
 
-/// Sets a new password by a code.
+/// Sets a new password by a code; also returns whose address it is.
 pub async fn reset_password(
     tx: &mut TenantTx,
     post: &Post,
     located: &Found<Located>,
     code: &Secret,
     hash: &str,
-) -> Result<Act, Error> {
+) -> Result<(String, Act), Error> {
     let (employee, used) = take(tx, located, code).await?;
     if used.purpose() != Some(Purpose::Reset) {
         return Err(Error::CodeInvalid);
@@ -92,7 +91,8 @@ pub async fn reset_password(
     let ended = credentials::end_of_employee(tx, employee.id).await?;
     let to = Email::required(&employee.email).map_err(|_| Error::CodeInvalid)?;
     post.send(tx, &letter::password_changed(to)).await?;
-    Ok(Act::on("employee", employee.id, "reset_password").with("credentials_ended", ended))
+    let act = Act::on("employee", employee.id, "reset_password").with("credentials_ended", ended);
+    Ok((employee.email, act))
 }
 
 /// Verifies an address by a code, or changes to it.

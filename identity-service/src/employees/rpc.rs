@@ -9,10 +9,11 @@ use proto::{
 use service_kit::{
     Reply, access,
     auth::open,
+    caller::Caller,
     db::{Act, Db},
     error::Error,
     etag,
-    fields::{Email, Fields, id},
+    fields::{Email, Fields, email_key, id},
     idempotency::Repeats,
     keys::Keyring,
     page::Page,
@@ -29,7 +30,8 @@ use super::{
     work::{self, lock, lock_live, not_found},
 };
 use crate::{
-    attempts::Kind,
+    accounts,
+    attempts::{Kind, Mailing},
     auth::door::Door,
     codes::{self, model::Purpose},
     credentials,
@@ -57,7 +59,9 @@ impl EmployeeService for Employees {
         let mut fields = Fields::default();
         let repeat = fields.take("request_id", self.repeats.of(&request));
         let employee = NewEmployee::parse(&mut fields, &request.employee.unwrap_or_default());
-        let known = employee.as_ref().map(NewEmployee::known_words).unwrap_or_default();
+        let account_name = self.account_name(&caller, &request.password).await?;
+        let mut known = vec![account_name.as_str()];
+        known.extend(employee.iter().flat_map(NewEmployee::known_words));
         let password = fields.take("password", NewPassword::optional(&request.password, &known));
         let (repeat, employee, password) = fields.all((repeat, employee, password))?;
         caller.may_give(employee.role)?;
@@ -92,10 +96,14 @@ impl EmployeeService for Employees {
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
+        self.door.mail(Mailing::Invitation, &invitation.email)?;
+        let key = invitation.email.key();
+        let may = |role| caller.may_manage(role);
+        let replaced = invitations::work::take_back(&mut tx, &key, may).await?;
         let (invitation, act) =
             invitations::work::invite(&mut tx, &self.post, &invitation, caller.actor()).await?;
         let answer = pb::InviteEmployeeResponse { invitation: Some(invitation.into()) };
-        repeat.finish(tx, [act], answer).await
+        repeat.finish(tx, replaced.into_iter().chain([act]), answer).await
     }
 
     async fn list_invitations(
@@ -171,8 +179,9 @@ impl EmployeeService for Employees {
         authority::check_manages(&caller, &employee)?;
         let admin = sql::find(&mut tx, caller.employee_id()?).await?;
         let admin = admin.map(|admin| admin.name).unwrap_or_default();
-        let code = codes::work::renew(&mut tx, &employee, Purpose::Reset, None).await?;
         let to = Email::required(&employee.email).map_err(|_| Error::CodeInvalid)?;
+        self.door.mail(Mailing::ResetByAdmin, &to)?;
+        let code = codes::work::renew(&mut tx, &employee, Purpose::Reset, None).await?;
         let app_url = self.post.app_url();
         let letter = letter::password_reset_by_admin(app_url, to, &admin, &code.expose());
         self.post.send(&mut tx, &letter).await?;
@@ -280,11 +289,14 @@ impl EmployeeService for Employees {
         etag::check(&request.etag, before.version)?;
         authority::check_super_admin_stays(&mut tx, &before).await?;
         let ended = credentials::end_of_deleted(&mut tx, id).await?;
+        // Or they would come back as somebody new.
+        let key = email_key(&before.email);
+        let invitation = invitations::work::take_back(&mut tx, &key, |_| Ok(())).await?;
         let employee = sql::set_deleted(&mut tx, id, true).await?;
         feeds::announce_employee(&mut tx, id, &employee.name, State::Deleted);
         let act = Act::on("employee", id, "delete").with("credentials_ended", ended);
         let answer = pb::DeleteEmployeeResponse { employee: Some(employee.seen_by(&caller)) };
-        repeat.finish(tx, [act], answer).await
+        repeat.finish(tx, invitation.into_iter().chain([act]), answer).await
     }
 
     async fn undelete_employee(
@@ -360,6 +372,15 @@ impl EmployeeService for Employees {
 }
 
 impl Employees {
+    /// What a password must not be made of, where one is chosen.
+    async fn account_name(&self, caller: &Caller, password: &str) -> Result<String, Error> {
+        if password.is_empty() {
+            return Ok(String::new());
+        }
+        let mut tx = self.db.begin(caller).await?;
+        Ok(accounts::sql::get(&mut tx).await?.name)
+    }
+
     /// What to store for somebody whose password was chosen for them, if one was.
     async fn login_with(&self, password: Option<NewPassword>) -> Result<Login, Error> {
         let Some(password) = password else {

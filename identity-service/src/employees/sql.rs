@@ -289,6 +289,20 @@ pub async fn set_password(tx: &mut TenantTx, id: i64, hash: &str) -> Result<(), 
     Ok(())
 }
 
+/// What somebody is seen with beside their own row has changed: so have they.
+pub async fn touch(tx: &mut TenantTx, id: i64) -> Result<(), Error> {
+    let (account_id, now) = (tx.account_id(), tx.now());
+    let query = sqlx::query(sql!(
+        "UPDATE identity.employees SET update_time = $3, version = version + 1
+         WHERE account_id = $1 AND id = $2"
+    ))
+    .bind(account_id)
+    .bind(id)
+    .bind(now);
+    tx.execute(query).await?;
+    Ok(())
+}
+
 /// Notes that the address of a locked person is theirs.
 pub async fn set_verified(tx: &mut TenantTx, id: i64) -> Result<(), Error> {
     let (account_id, now) = (tx.account_id(), tx.now());

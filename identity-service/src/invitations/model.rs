@@ -1,5 +1,7 @@
 //! What is an invitation?
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use proto::{common::v1::Role, identity::v1 as pb};
 use service_kit::{
@@ -38,7 +40,13 @@ pub fn parse_admins(admins: &[pb::SignUpAdmin]) -> Result<Vec<NewInvitation>, Fl
     let invitation = |admin: &pb::SignUpAdmin| {
         Ok(NewInvitation { email: Email::required(&admin.email)?, role: Role::Admin })
     };
-    admins.iter().map(invitation).collect()
+    let invitations: Vec<NewInvitation> =
+        admins.iter().map(invitation).collect::<Result<_, _>>()?;
+    let addresses: BTreeSet<_> = invitations.iter().map(|it| it.email.key()).collect();
+    if addresses.len() < invitations.len() {
+        return Err(Flaw::bad("must not name an address twice"));
+    }
+    Ok(invitations)
 }
 
 /// An invitation as it is.

@@ -39,7 +39,22 @@ pub async fn locate(db: &Db, code: &Secret) -> Result<Option<Found<Located>>, Er
     db.unscoped().find(text, |query| query.bind(digest.to_vec())).await
 }
 
-/// Adds an invitation, in place of an open one to the same address.
+/// The invitation to an address that nobody accepted or took back, locked; its time may be over.
+pub async fn lock_to(tx: &mut TenantTx, email_key: &str) -> Result<Option<Invitation>, Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query_as(sql!(
+        "SELECT ",
+        columns!(),
+        " FROM identity.invitations
+         WHERE account_id = $1 AND email_key = $2 AND accept_time IS NULL AND revoke_time IS NULL
+         FOR NO KEY UPDATE"
+    ))
+    .bind(account_id)
+    .bind(email_key);
+    tx.optional(query).await
+}
+
+/// Adds an invitation to an address that none is open to.
 pub async fn insert(
     tx: &mut TenantTx,
     invitation: &NewInvitation,
@@ -47,14 +62,6 @@ pub async fn insert(
     inviter: &str,
 ) -> Result<Invitation, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
-    let query = sqlx::query(sql!(
-        "UPDATE identity.invitations SET revoke_time = $3
-         WHERE account_id = $1 AND email_key = $2 AND accept_time IS NULL AND revoke_time IS NULL"
-    ))
-    .bind(account_id)
-    .bind(invitation.email.key())
-    .bind(now);
-    tx.execute(query).await?;
     let query = sqlx::query_as(sql!(
         "INSERT INTO identity.invitations
              (account_id, email, email_key, role, inviter, digest, create_time, expire_time)
@@ -71,6 +78,18 @@ pub async fn insert(
     .bind(now)
     .bind(now + LIFE);
     tx.one(query).await
+}
+
+pub async fn find(tx: &mut TenantTx, id: i64) -> Result<Option<Invitation>, Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query_as(sql!(
+        "SELECT ",
+        columns!(),
+        " FROM identity.invitations WHERE account_id = $1 AND id = $2"
+    ))
+    .bind(account_id)
+    .bind(id);
+    tx.optional(query).await
 }
 
 /// An invitation, that nobody else changes until this transaction ends.

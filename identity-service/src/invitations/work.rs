@@ -4,17 +4,17 @@ use proto::common::v1::{Permission, Role};
 use service_kit::{
     access,
     caller::Actor,
-    db::{Act, TenantTx},
+    db::{Act, Db, Found, TenantTx},
     error::Error,
     fields::{Email, Text},
 };
 
 use super::{
     model::{Invitation, NewInvitation},
-    sql,
+    sql::{self, Located},
 };
 use crate::{
-    api_keys,
+    accounts, api_keys,
     employees::{
         self,
         model::{Employee, Login, NewEmployee},
@@ -31,7 +31,7 @@ pub async fn invite(
     invitation: &NewInvitation,
     inviter: Actor,
 ) -> Result<(Invitation, Act), Error> {
-    let account = crate::accounts::sql::get(tx).await?;
+    let account = accounts::sql::get(tx).await?;
     let name = inviter_name(tx, inviter).await?;
     let code = Secret::mint(Kind::InvitationCode);
     let made = sql::insert(tx, invitation, &code, &inviter.to_string()).await?;
@@ -50,10 +50,35 @@ pub async fn invite(
     Ok((made, act.with("role", access::role_text(invitation.role))))
 }
 
+/// Takes back what invites an address, if anything does and the caller may.
+pub async fn take_back(
+    tx: &mut TenantTx,
+    email_key: &str,
+    may: impl FnOnce(Role) -> Result<(), Error>,
+) -> Result<Option<Act>, Error> {
+    let Some(before) = sql::lock_to(tx, email_key).await? else { return Ok(None) };
+    let open = before.is_open(tx.now());
+    if open {
+        may(before.role())?;
+    }
+    sql::revoke(tx, before.id).await?;
+    Ok(open.then(|| Act::on("invitation", before.id, "revoke")))
+}
+
+/// What a password of somebody invited must not be made of.
+pub async fn known_words(db: &Db, located: &Found<Located>) -> Result<Vec<String>, Error> {
+    let mut tx = db.begin_system(located.system("accept-invite")).await?;
+    let account = accounts::sql::get(&mut tx).await?;
+    let invitation = sql::find(&mut tx, located.id).await?;
+    let email = invitation.and_then(|it| Email::required(&it.email).ok());
+    let local_part = email.map(|email| email.local_part().to_owned());
+    Ok([account.name].into_iter().chain(local_part).collect())
+}
+
 async fn inviter_name(tx: &mut TenantTx, inviter: Actor) -> Result<String, Error> {
     let name = match inviter {
         Actor::Employee(id) => employees::sql::find(tx, id).await?.map(|employee| employee.name),
-        Actor::ApiKey(id) => api_keys::sql::lock(tx, id).await?.map(|key| key.name),
+        Actor::ApiKey(id) => api_keys::sql::find(tx, id).await?.map(|key| key.name),
         Actor::System(_) => None,
     };
     Ok(name.unwrap_or_default())
@@ -61,8 +86,9 @@ async fn inviter_name(tx: &mut TenantTx, inviter: Actor) -> Result<String, Error
 
 /// An invitation that is open, and whose inviter could still give it.
 pub async fn lock_open(tx: &mut TenantTx, id: i64) -> Result<Invitation, Error> {
+    // Whoever closes the account now waits, and ends what is made here.
+    let account = accounts::sql::share(tx).await?;
     let invitation = sql::lock(tx, id).await?.ok_or(Error::CodeInvalid)?;
-    let account = crate::accounts::sql::get(tx).await?;
     let open = invitation.is_open(tx.now()) && account.close_time.is_none();
     if open && may_still_give(tx, &invitation).await? {
         Ok(invitation)
@@ -80,7 +106,7 @@ async fn may_still_give(tx: &mut TenantTx, invitation: &Invitation) -> Result<bo
         }
         Some(Actor::ApiKey(id)) => {
             let now = tx.now();
-            let key = api_keys::sql::lock(tx, id).await?;
+            let key = api_keys::sql::find(tx, id).await?;
             let Some(key) = key.filter(|key| key.revoke_time.is_none() && now < key.expire_time)
             else {
                 return Ok(false);

@@ -157,7 +157,7 @@ struct Door {
 }
 
 const ACCEPT_INVITATION: Door =
-    Door { page: "accept-invite", rpc: "identity.v1.AuthService/AcceptInvitation" };
+    Door { page: "accept-invite", rpc: "identity.v1.AuthService/AcceptInvite" };
 const RESET_PASSWORD: Door =
     Door { page: "reset-password", rpc: "identity.v1.AuthService/ResetPassword" };
 const VERIFY_EMAIL: Door =
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn without_an_app_a_letter_names_the_rpc_that_takes_the_code() {
         for (letter, rpc) in [
-            (invited(None, "Acme", "Bo"), "AcceptInvitation"),
+            (invited(None, "Acme", "Bo"), "AcceptInvite"),
             (password_reset(None, ana(), "CODE"), "ResetPassword"),
             (password_reset_by_admin(None, ana(), "Bo", "CODE"), "ResetPassword"),
             (email_verification(None, ana(), "CODE"), "VerifyEmail"),

@@ -123,7 +123,10 @@ impl Postman {
         tx.commit([]).await?;
         let Some(letter) = self.post.open(&taken) else {
             tracing::error!(letter = due.id, "a letter does not open with the present keys");
-            return self.forget(due, "unreadable").await;
+            if is_too_old(&taken, clock::now()) {
+                return self.forget(due, "unreadable").await;
+            }
+            return self.put_off(due, pause(taken.attempts)).await;
         };
         match self.transport.send(&letter, &taken.message_id).await {
             Ok(_) => self.forget(due, "sent").await,

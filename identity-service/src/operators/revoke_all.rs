@@ -100,6 +100,8 @@ async fn end(db: &Db, whose: Whose) -> Result<u64, Error> {
     let mut tx = db.begin_system(system).await?;
     let (subject, id, ended) = match whose {
         Whose::Employee(_, id) => {
+            // In the order in which every call takes them: the person first.
+            employees::sql::lock(&mut tx, id).await?;
             ("employee", id, credentials::end_of_employee(&mut tx, id).await?)
         }
         Whose::Account(system) => {

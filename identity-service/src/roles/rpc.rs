@@ -161,8 +161,9 @@ impl RoleService for Roles {
             return reply(answer);
         }
         lock_employee(&mut tx, employee_id).await?;
-        sql::find(&mut tx, role_id).await?.ok_or(not_found("company_role_id"))?;
+        sql::share(&mut tx, role_id).await?.ok_or(not_found("company_role_id"))?;
         let act = if sql::assign(&mut tx, employee_id, role_id).await? {
+            employees::sql::touch(&mut tx, employee_id).await?;
             feeds::revoke(&mut tx, Holder::Employee(employee_id));
             let act = Act::on("employee", employee_id, "assign_company_role");
             Some(act.with("company_role_id", role_id))
@@ -190,6 +191,7 @@ impl RoleService for Roles {
         lock_employee(&mut tx, employee_id).await?;
         sql::find(&mut tx, role_id).await?.ok_or(not_found("company_role_id"))?;
         let act = if sql::unassign(&mut tx, employee_id, role_id).await? {
+            employees::sql::touch(&mut tx, employee_id).await?;
             feeds::revoke(&mut tx, Holder::Employee(employee_id));
             let act = Act::on("employee", employee_id, "unassign_company_role");
             Some(act.with("company_role_id", role_id))

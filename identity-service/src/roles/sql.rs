@@ -45,6 +45,19 @@ pub async fn find(tx: &mut TenantTx, id: i64) -> Result<Option<CompanyRole>, Err
     tx.optional(query).await
 }
 
+/// A role that nobody deletes until this transaction ends.
+pub async fn share(tx: &mut TenantTx, id: i64) -> Result<Option<CompanyRole>, Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query_as(sql!(
+        "SELECT ",
+        columns!(),
+        " FROM identity.company_roles WHERE account_id = $1 AND id = $2 FOR KEY SHARE"
+    ))
+    .bind(account_id)
+    .bind(id);
+    tx.optional(query).await
+}
+
 /// A role that nobody else changes until this transaction ends.
 pub async fn lock(tx: &mut TenantTx, id: i64) -> Result<Option<CompanyRole>, Error> {
     let account_id = tx.account_id();

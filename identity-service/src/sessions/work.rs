@@ -19,6 +19,7 @@ use super::{
     sql,
 };
 use crate::{
+    accounts,
     employees::{self, model::Employee},
     feeds::{self, Holder},
 };
@@ -81,6 +82,9 @@ impl Sessions {
         let employee = employees::sql::find(&mut tx, session.employee_id).await?;
         if !employee.is_some_and(|employee| employee.is_active) {
             return Err(Error::Unauthenticated(Reason::EmployeeInactive));
+        }
+        if accounts::sql::get(&mut tx).await?.close_time.is_some() {
+            return Err(Error::ACCOUNT_CLOSED);
         }
         if is_repeat(&session, &shown, tx.now()) {
             return self.pair(tx.account_id(), &session);

@@ -11,6 +11,7 @@ use super::{
     model::{Holder, Token},
     standing::{Standing, standing},
 };
+use crate::feeds;
 
 /// What is known about a token, whether it is one, was one or never was.
 #[derive(Debug, sqlx::FromRow)]
@@ -75,7 +76,8 @@ pub async fn get_or_create(
 }
 
 /// The existing token. One that does not open, because the keys that sealed it are gone, is
-/// ended: its owner gets a new one.
+/// ended: its owner gets a new one. One that an older key sealed is sealed anew, so that the
+/// older key can go.
 async fn find(tx: &mut TenantTx, keys: &Keyring, employee_id: i64) -> Result<Option<Token>, Error> {
     let account_id = tx.account_id();
     let query = sqlx::query_as(sql!(
@@ -88,9 +90,26 @@ async fn find(tx: &mut TenantTx, keys: &Keyring, employee_id: i64) -> Result<Opt
         return Ok(None);
     };
     let token = Token::unseal(keys, Holder { account_id, employee_id }, &sealed);
-    if token.is_none() {
-        tracing::warn!(employee_id, "a token does not open with the present keys and is replaced");
-        revoke(tx, &key).await?;
+    match &token {
+        None => {
+            tracing::warn!(
+                employee_id,
+                "a token does not open with the present keys and is replaced"
+            );
+            revoke(tx, &key).await?;
+            feeds::revoke(tx, feeds::Holder::Employee(employee_id));
+        }
+        Some(token) if !keys.is_of_first(&sealed) => {
+            let query = sqlx::query(sql!(
+                "UPDATE identity.employee_tokens SET sealed = $3
+                 WHERE account_id = $1 AND user_id = $2"
+            ))
+            .bind(account_id)
+            .bind(employee_id)
+            .bind(token.seal(keys, Holder { account_id, employee_id }));
+            tx.execute(query).await?;
+        }
+        Some(_) => {}
     }
     Ok(token)
 }

@@ -194,6 +194,35 @@ async fn an_update_that_is_sent_twice_changes_the_account_once() {
     assert_eq!(refused.said(), (Code::InvalidArgument, "REQUEST_ID_REUSED"));
 }
 
+/// Whoever is on their way in when it closes is not let in.
+#[tokio::test]
+async fn what_meets_the_closing_of_an_account_finds_it_closed() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let bob = identity.add(&ana, "bob", Role::Admin).await;
+    let set = |time: &str| format!("UPDATE identity.accounts SET close_time = {time}");
+    let (close, reopen) = (set("now()"), set("NULL"));
+
+    let mut auth = identity.auth();
+    let refused =
+        refusal(identity.overtaken(&close, auth.login(login(&bob.email, PASSWORD))).await);
+    assert_eq!(refused.reason, "ACCOUNT_CLOSED");
+    identity.database.execute(&reopen).await;
+    let before = get(&identity, &ana).await;
+    let mut accounts = identity.accounts();
+    let again = signed(&ana, pb::CloseAccountRequest::default());
+    let refused = refusal(identity.overtaken(&close, accounts.close_account(again)).await);
+    assert_eq!(refused.reason, "ACCOUNT_CLOSED");
+    identity.database.execute(&reopen).await;
+    let renamed = pb::Account { name: "New".into(), ..Default::default() };
+    let update = pb::UpdateAccountRequest { account: Some(renamed), ..Default::default() };
+    let update = signed(&ana, update);
+    let refused = refusal(identity.overtaken(&close, accounts.update_account(update)).await);
+    assert_eq!(refused.reason, "ACCOUNT_CLOSED");
+    identity.database.execute(&reopen).await;
+    assert_eq!(get(&identity, &ana).await, before);
+}
+
 #[tokio::test]
 async fn closing_signs_everyone_out_and_lets_super_admins_do_no_more_than_reopen() {
     let identity = Identity::start().await;

@@ -593,6 +593,17 @@ async fn whoever_may_not_do_it_any_more_is_not_answered_again_either() {
     assert_eq!(refused.said(), (Code::PermissionDenied, "ROLE_REQUIRED"));
 }
 
+/// Security checklist 6.
+#[tokio::test]
+async fn a_password_is_not_made_of_the_name_of_the_account() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("anaconda").await;
+    let mut request = create_employee("bob", Role::Employee);
+    request.password = "anaconda2026".into();
+    let refused = refusal(identity.employees().create_employee(signed(&ana, request)).await);
+    assert_eq!(refused.fields, ["password"]);
+}
+
 /// Security checklist 19.
 #[tokio::test]
 async fn a_deactivated_person_is_out_at_once_and_comes_back_with_the_same_token() {

@@ -75,7 +75,7 @@ const PLANTS: &[Plant] = &[
     Plant {
         table: "invitations",
         insert: "(account_id, email, email_key, role, inviter, digest, create_time, expire_time)
-                 SELECT 1, '', '', 'employee', '', decode(md5(gen_random_uuid()::text), 'hex'), {then}, {then} FROM {two}",
+                 SELECT 1, '', gen_random_uuid()::text, 'employee', '', decode(md5(gen_random_uuid()::text), 'hex'), {then}, {then} FROM {two}",
         young: "29 days", old: "31 days",
     },
     Plant {

@@ -86,6 +86,94 @@ async fn nobody_is_invited_above_the_inviter_nor_by_somebody_who_may_no_longer()
     accept(&identity, code_in(&letter)).await.unwrap();
 }
 
+/// Security checklist 30.
+#[tokio::test]
+async fn an_invitation_above_the_caller_is_not_replaced() {
+    let identity = Identity::start().await;
+    let owner = identity.sign_up("owner").await;
+    let admin = identity.add(&owner, "admin", Role::Admin).await;
+    invite(&identity, &owner, "boss@example.com", Role::SuperAdmin).await.unwrap();
+    let letter = identity.letter("boss@example.com", "Invitation").await;
+    let before = identity.digest().await;
+    let refused = refusal(invite(&identity, &admin, "boss@example.com", Role::Employee).await);
+    assert_eq!(refused.said(), (Code::PermissionDenied, "RANK_TOO_LOW"));
+    assert_eq!(identity.digest().await, before);
+    accept(&identity, code_in(&letter)).await.unwrap();
+
+    let first = invite(&identity, &admin, "guest@example.com", Role::Employee).await.unwrap();
+    invite(&identity, &owner, "guest@example.com", Role::Employee).await.unwrap();
+    let replaced = format!(
+        "SELECT actor FROM identity.audit_events
+         WHERE subject = 'invitation' AND subject_id = {} AND action = 'invitation.revoke'",
+        first.id
+    );
+    let records = identity.rows::<(String,)>(&replaced).await;
+    assert_eq!(records, [(format!("employee:{}", owner.id),)]);
+}
+
+/// Security checklist 13.
+#[tokio::test]
+async fn of_many_invitations_of_one_address_at_once_one_stays_open() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let calls = (0..8).map(|_| invite(&identity, &ana, "guest@example.com", Role::Employee));
+    let mut made = 0;
+    for answer in futures::future::join_all(calls).await {
+        match answer {
+            Ok(_) => made += 1,
+            Err(status) => assert_eq!(refusal::<()>(Err(status)).reason, "CONFLICT"),
+        }
+    }
+    assert!(made > 0);
+    let open = "SELECT count(*) FROM identity.invitations
+                WHERE accept_time IS NULL AND revoke_time IS NULL";
+    assert_eq!(identity.rows::<(i64,)>(open).await, [(1,)]);
+}
+
+/// Security checklist 19: not as somebody new, either.
+#[tokio::test]
+async fn whoever_was_deleted_does_not_come_back_by_an_old_invitation() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    invite(&identity, &ana, "bob@example.com", Role::Employee).await.unwrap();
+    let letter = identity.letter("bob@example.com", "Invitation").await;
+    let bob = identity.add(&ana, "bob", Role::Employee).await;
+    identity.delete(&ana, bob.id).await.unwrap();
+    assert_eq!(refusal(accept(&identity, code_in(&letter)).await).reason, "CODE_INVALID");
+}
+
+/// Security checklist 6: whatever sets a password knows who it is for.
+#[tokio::test]
+async fn who_accepts_takes_no_password_made_of_the_address_or_the_account() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("anaconda").await;
+    invite(&identity, &ana, "ada.lovelace@example.com", Role::Employee).await.unwrap();
+    let letter = identity.letter("ada.lovelace@example.com", "Invitation").await;
+    for password in ["ada.lovelace1", "anaconda2026"] {
+        let request = pb::AcceptInviteRequest {
+            code: code_in(&letter).into(),
+            name: "Countess".into(),
+            password: password.into(),
+            request_id: String::new(),
+        };
+        let refused = refusal(identity.auth().accept_invite(request).await);
+        assert_eq!(refused.fields, ["password"], "{password}");
+    }
+    accept(&identity, code_in(&letter)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sign_up_names_each_other_admin_once() {
+    let identity = Identity::start().await;
+    let mut request = sign_up("ana");
+    let admin = |email: &str| pb::SignUpAdmin { email: email.into() };
+    request.additional_admins = vec![admin("bea@example.com"), admin("BEA@example.com")];
+    let before = identity.digest().await;
+    let refused = refusal(identity.auth().sign_up(request).await);
+    assert_eq!(refused.fields, ["additional_admins"]);
+    assert_eq!(identity.digest().await, before);
+}
+
 #[tokio::test]
 async fn an_invitation_ends_when_it_is_revoked_replaced_or_a_week_old() {
     let identity = Identity::start().await;

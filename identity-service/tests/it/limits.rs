@@ -7,7 +7,7 @@ use service_kit::testing::refusal::{Refusal, refusal};
 use tonic::{Code, Request, Status};
 
 use crate::support::{
-    Identity, PASSWORD, coming_from, create_employee, issue_tokens, login, sign_up, signed,
+    Identity, PASSWORD, code_in, coming_from, create_employee, issue_tokens, login, sign_up, signed,
 };
 
 /// Guesses at one address from one network.
@@ -142,6 +142,73 @@ async fn a_known_network_gets_in_while_strangers_have_locked_the_address() {
     identity.log_in_from("198.51.100.99", &bob.email, PASSWORD).await.unwrap();
 }
 
+/// Security checklist 9: a lock is no way to keep somebody out for good.
+#[tokio::test]
+async fn a_reset_lets_in_from_where_strangers_have_locked_the_address() {
+    let identity = Identity::with_limits().await;
+    let ana = identity.sign_up("ana").await;
+    for stranger in 1..=FROM_STRANGERS / FROM_NETWORK {
+        let network = format!("198.51.100.{stranger}");
+        identity.guess_wrong(&network, &ana.email, FROM_NETWORK).await;
+    }
+    let new = "203.0.113.9";
+    refusal(identity.log_in_from(new, &ana.email, PASSWORD).await);
+
+    // Who is signed in is nobody's stranger.
+    let change = pb::ChangePasswordRequest {
+        old_password: PASSWORD.into(),
+        new_password: "another horse battery".into(),
+    };
+    identity.auth().change_password(signed(&ana, change)).await.unwrap();
+
+    let ask = pb::RequestPasswordResetRequest { email: ana.email.clone(), ..Default::default() };
+    identity.auth().request_password_reset(coming_from(new, ask)).await.unwrap();
+    let letter = identity.letter(&ana.email, "Choose a new password").await;
+    let reset = pb::ResetPasswordRequest {
+        code: code_in(&letter).into(),
+        new_password: PASSWORD.into(),
+        request_id: String::new(),
+    };
+    identity.auth().reset_password(coming_from(new, reset)).await.unwrap();
+    identity.log_in_from(new, &ana.email, PASSWORD).await.unwrap();
+    refusal(identity.log_in_from("203.0.113.8", &ana.email, PASSWORD).await);
+}
+
+/// Security checklist 9: nobody is buried in letters, and no kind of letter uses up another's.
+#[tokio::test]
+async fn letters_to_an_address_are_limited_kind_by_kind() {
+    const LETTERS: usize = 5;
+    let identity = Identity::with_limits().await;
+    let ana = identity.sign_up("ana").await;
+    let bob = identity.add(&ana, "bob", Role::Employee).await;
+    for _ in 0..=LETTERS {
+        let ask =
+            pb::RequestEmailVerificationRequest { email: bob.email.clone(), ..Default::default() };
+        identity.auth().request_email_verification(ask).await.unwrap();
+    }
+    let ask = pb::RequestPasswordResetRequest { email: bob.email.clone(), ..Default::default() };
+    identity.auth().request_password_reset(ask).await.unwrap();
+    identity.no_letters_left().await;
+    assert_eq!(identity.letters_to(&bob.email, "Choose a new password").len(), 1);
+    assert_eq!(identity.letters_to(&bob.email, "Confirm your e-mail").len(), LETTERS);
+
+    let send = pb::SendPasswordResetRequest { id: bob.id, ..Default::default() };
+    let (passed, refused) = until_refused(2 * LETTERS, async |_| {
+        identity.employees().send_password_reset(signed(&ana, send.clone())).await
+    })
+    .await;
+    assert_eq!(passed, LETTERS);
+    too_many(refused, Duration::from_secs(600));
+    let invitation = pb::Invitation { email: bob.email.clone(), ..Default::default() };
+    let invite = pb::InviteEmployeeRequest { invitation: Some(invitation), ..Default::default() };
+    let (passed, refused) = until_refused(2 * LETTERS, async |_| {
+        identity.employees().invite_employee(signed(&ana, invite.clone())).await
+    })
+    .await;
+    assert_eq!(passed, LETTERS);
+    too_many(refused, Duration::from_secs(600));
+}
+
 /// Security checklist 9: this one is said openly, for it tells nothing about an address.
 #[tokio::test]
 async fn a_network_that_comes_too_often_is_told_to_wait_and_others_are_not() {
@@ -249,11 +316,7 @@ async fn looking_for_taken_addresses_is_limited() {
 async fn where_sign_up_is_off_nobody_signs_up_and_everybody_logs_in() {
     let open = Identity::start().await;
     let ana = open.sign_up("ana").await;
-    let identity = Identity::set_up(|settings| {
-        settings.sign_up = false;
-        settings.database = Some(open.database.settings.clone());
-    })
-    .await;
+    let identity = open.changed_replica(|settings| settings.sign_up = false).await;
     let before = open.digest().await;
     for request in [sign_up("bob"), sign_up("ana"), pb::SignUpRequest::default()] {
         let refused = refusal(identity.auth().sign_up(request).await);

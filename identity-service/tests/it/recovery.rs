@@ -42,6 +42,49 @@ async fn change_email(identity: &Identity, by: &Person, to: &str) {
     identity.auth().change_email(signed(by, request)).await.unwrap();
 }
 
+/// Security checklist 13: or whoever was locked out would come back by an address of theirs.
+#[tokio::test]
+async fn a_password_that_is_replaced_meanwhile_changes_no_address() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let bob = identity.sign_up("bob").await;
+    identity.no_letters_left().await;
+    let request = pb::ChangeEmailRequest {
+        password: PASSWORD.into(),
+        new_email: "mallory@example.com".into(),
+        request_id: String::new(),
+    };
+    let change = format!(
+        "UPDATE identity.employees SET password_hash =
+             (SELECT password_hash FROM identity.employees WHERE id = {}) WHERE id = {}",
+        bob.id, ana.id
+    );
+    let mut auth = identity.auth();
+    let answer = identity.overtaken(&change, auth.change_email(signed(&ana, request))).await;
+    assert_eq!(refusal(answer).said(), (Code::Aborted, "CONFLICT"));
+    identity.no_letters_left().await;
+    assert_eq!(identity.letters_to("mallory@example.com", "").len(), 0);
+    let codes = "SELECT count(*) FROM identity.codes WHERE purpose = 'change_email'";
+    assert_eq!(identity.rows::<(i64,)>(codes).await, [(0,)]);
+}
+
+/// Security checklist 6: whatever sets a password knows who it is for.
+#[tokio::test]
+async fn a_reset_knows_the_names_of_whoever_it_is_for() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana.maria").await;
+    let me = pb::Employee { last_name: "Lovelace".into(), ..Default::default() };
+    let update = pb::UpdateMeRequest { employee: Some(me), ..Default::default() };
+    identity.auth().update_me(signed(&ana, update)).await.unwrap();
+    ask_for_reset(&identity, &ana.email).await;
+    let letter = identity.letter(&ana.email, "Choose a new password").await;
+    for password in ["Lovelace1", "ana.maria-1"] {
+        let refused = refusal(reset(&identity, code_in(&letter), password).await);
+        assert_eq!(refused.fields, ["new_password"], "{password}");
+    }
+    reset(&identity, code_in(&letter), NEW_PASSWORD).await.unwrap();
+}
+
 /// Security checklist 13.
 #[tokio::test]
 async fn a_code_sets_a_new_password_once_and_ends_everything_else() {

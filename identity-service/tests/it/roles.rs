@@ -226,6 +226,37 @@ async fn a_role_shows_on_who_has_it_until_it_is_taken_or_deleted() {
 }
 
 #[tokio::test]
+async fn whoever_is_given_a_role_has_changed_and_a_role_that_goes_is_given_to_nobody() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let bob = identity.add(&ana, "bob", Role::Employee).await;
+    let role = identity.company_role(&ana, "Support").await;
+    let etag = async || identity.seen(&ana, bob.id).await.unwrap().etag;
+    let before = etag().await;
+    identity.assign(&ana, bob.id, role).await;
+    let assigned = etag().await;
+    assert_ne!(assigned, before);
+    let request = pb::UnassignCompanyRoleRequest {
+        employee_id: bob.id,
+        company_role_id: role,
+        request_id: String::new(),
+    };
+    identity.roles().unassign_company_role(signed(&ana, request)).await.unwrap();
+    assert_ne!(etag().await, assigned);
+
+    let request = pb::AssignCompanyRoleRequest {
+        employee_id: bob.id,
+        company_role_id: role,
+        request_id: String::new(),
+    };
+    let mut roles = identity.roles();
+    let delete = "DELETE FROM identity.company_roles";
+    let late = roles.assign_company_role(signed(&ana, request));
+    let refused = refusal(identity.overtaken(delete, late).await);
+    assert_eq!(refused.said(), (Code::NotFound, "NOT_FOUND"));
+}
+
+#[tokio::test]
 async fn an_old_assignment_sent_again_does_not_come_back() {
     let identity = Identity::start().await;
     let ana = identity.sign_up("ana").await;

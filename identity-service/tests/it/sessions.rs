@@ -597,7 +597,7 @@ async fn in_a_closed_account_a_session_opens_it_again_and_does_nothing_else() {
     assert_eq!(refused.said(), (Code::FailedPrecondition, "ACCOUNT_CLOSED"));
 
     let session = identity.open_session(&ana, "").await;
-    let session = identity.refresh(&session.refresh_token).await.unwrap();
+    assert_eq!(reason(identity.refresh(&session.refresh_token).await), "ACCOUNT_CLOSED");
     let token = session.access_token.as_str();
     assert!(identity.is_taken(token).await);
     assert_eq!(identity.not_validated(token).await, ErrorReason::AccountClosed);
@@ -607,6 +607,7 @@ async fn in_a_closed_account_a_session_opens_it_again_and_does_nothing_else() {
     identity.accounts().reopen_account(reopen).await.unwrap();
     identity.validated(token).await;
     assert_eq!(identity.sessions(token).await.len(), 1);
+    identity.refresh(&session.refresh_token).await.unwrap();
 }
 
 /// Security checklist 21.

@@ -78,6 +78,11 @@ impl Identity {
         self.replica_with_keys(&self.keys).await
     }
 
+    /// The same, with any settings changed.
+    pub async fn changed_replica(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::on(self.database.clone(), self.keys.clone(), change).await
+    }
+
     /// Another process on the same database, with keys of its own.
     pub async fn replica_with_keys(&self, keys: &str) -> Self {
         Self::on(self.database.clone(), keys.to_owned(), |_| {}).await
@@ -268,6 +273,24 @@ impl Identity {
     {
         let query = sqlx::query_as(AssertSqlSafe(query.to_owned()));
         query.fetch_all(&self.database.owner).await.unwrap()
+    }
+
+    /// What a call answers that meets a change of somebody else's before it is committed.
+    pub async fn overtaken<T>(&self, change: &str, call: impl Future<Output = T>) -> T {
+        let mut other = self.database.owner.begin().await.unwrap();
+        sqlx::query(AssertSqlSafe(change.to_owned())).execute(&mut *other).await.unwrap();
+        let commit = async {
+            let waits = "SELECT count(*) FROM pg_stat_activity
+                         WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            for _ in 0..500 {
+                if self.rows::<(i64,)>(waits).await[0].0 > 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            other.commit().await.unwrap();
+        };
+        tokio::join!(call, commit).0
     }
 
     pub async fn log_in(&self, email: &str) -> Person {

@@ -9,19 +9,32 @@ use crate::error::Error;
 #[derive(Debug, Clone, Copy)]
 pub struct Constraint {
     pub name: &'static str,
-    /// What somebody else has then; nothing where values are checked before they get here, so
-    /// that it would be our fault.
-    taken: Option<(Reason, &'static str)>,
+    meaning: Meaning,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Meaning {
+    /// Somebody else has what is wanted.
+    Taken(Reason, &'static str),
+    /// Another call was faster: whoever repeats theirs will see it.
+    Raced,
+    /// Values are checked before they get here, so that it is our fault.
+    Ours,
 }
 
 impl Constraint {
     /// Somebody else has it, as the sentence says.
     pub const fn taken(name: &'static str, reason: Reason, sentence: &'static str) -> Self {
-        Self { name, taken: Some((reason, sentence)) }
+        Self { name, meaning: Meaning::Taken(reason, sentence) }
+    }
+
+    /// Two calls did at once what is possible once.
+    pub const fn raced(name: &'static str) -> Self {
+        Self { name, meaning: Meaning::Raced }
     }
 
     pub const fn ours(name: &'static str) -> Self {
-        Self { name, taken: None }
+        Self { name, meaning: Meaning::Ours }
     }
 }
 
@@ -29,9 +42,10 @@ impl Constraint {
 pub(super) fn explain(constraints: &[Constraint], error: sqlx::Error) -> Error {
     let violated = error.as_database_error().and_then(|error| error.constraint());
     let known = violated.and_then(|name| constraints.iter().find(|known| known.name == name));
-    match known.and_then(|constraint| constraint.taken) {
-        Some((reason, sentence)) => Error::Taken { reason, sentence },
-        None => error.into(),
+    match known.map(|constraint| constraint.meaning) {
+        Some(Meaning::Taken(reason, sentence)) => Error::Taken { reason, sentence },
+        Some(Meaning::Raced) => Error::Conflict,
+        Some(Meaning::Ours) | None => error.into(),
     }
 }
 
