@@ -106,6 +106,10 @@ fn facts(identity: &pb::Identity) -> Result<Facts, Error> {
         default_currency: Currency::parse(&settings.default_currency).map_err(|flaw| {
             Error::internal(format!("identity-service: default_currency {flaw}"))
         })?,
+        time_zone: settings.time_zone.parse().map_err(|_| {
+            Error::internal(format!("identity-service: unknown time zone {}", settings.time_zone))
+        })?,
+        visibility: settings.employee_client_visibility(),
         session_id: None,
         account_closed: false,
     })

@@ -1,6 +1,10 @@
 //! Who is calling, proven.
 
-use proto::common::v1::{Permission, Role};
+pub use chrono_tz::Tz;
+use proto::{
+    common::v1::{Permission, Role},
+    identity::v1::EmployeeClientVisibility as Visibility,
+};
 
 use crate::{access, error::Error, fields::Currency};
 
@@ -20,6 +24,8 @@ pub struct Facts {
     pub role: Role,
     pub permissions: Vec<Permission>,
     pub default_currency: Currency,
+    pub time_zone: Tz,
+    pub visibility: Visibility,
     /// The device session whose access token was shown.
     pub session_id: Option<i64>,
     pub account_closed: bool,
@@ -101,6 +107,16 @@ impl Caller {
     /// The account's, for where none is named.
     pub fn default_currency(&self) -> Currency {
         self.0.default_currency
+    }
+
+    /// Where the account's days begin and end.
+    pub fn time_zone(&self) -> Tz {
+        self.0.time_zone
+    }
+
+    /// What the account lets those see who were given no more.
+    pub fn visibility(&self) -> Visibility {
+        self.0.visibility
     }
 
     /// Refuses a role above the caller's own.

@@ -5,7 +5,7 @@
 //! account, the method and the filters it belongs to; anywhere else it is refused.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use prost::Message;
 use proto::Paged;
 
@@ -43,6 +43,7 @@ impl<T> Order<T> {
 pub enum KeyOf<T> {
     Instant(fn(&T) -> DateTime<Utc>),
     Text(fn(&T) -> String),
+    Date(fn(&T) -> NaiveDate),
 }
 
 impl<T> KeyOf<T> {
@@ -50,6 +51,7 @@ impl<T> KeyOf<T> {
         match self {
             Self::Instant(read) => Key::Instant(read(row)),
             Self::Text(read) => Key::Text(read(row)),
+            Self::Date(read) => Key::Date(read(row)),
         }
     }
 }
@@ -59,6 +61,7 @@ impl<T> KeyOf<T> {
 pub enum Key {
     Instant(DateTime<Utc>),
     Text(String),
+    Date(NaiveDate),
 }
 
 /// The page asked for.
@@ -118,6 +121,7 @@ impl<T> Page<T> {
                 let place = match order.key {
                     KeyOf::Instant(_) => Key::Instant(DateTime::UNIX_EPOCH),
                     KeyOf::Text(_) => Key::Text(String::new()),
+                    KeyOf::Date(_) => Key::Date(NaiveDate::default()),
                 };
                 for after in [None, Some(place)] {
                     pages.push(Self {
@@ -163,22 +167,26 @@ struct Cursor {
     text: Option<String>,
     #[prost(int64, tag = "3")]
     id: i64,
+    /// Days since the first one there was.
+    #[prost(int32, optional, tag = "4")]
+    day: Option<i32>,
 }
 
 impl Cursor {
     fn new(key: Key, id: i64) -> Self {
+        let place = Self { id, ..Self::default() };
         match key {
-            Key::Instant(instant) => {
-                Self { micros: Some(instant.timestamp_micros()), text: None, id }
-            }
-            Key::Text(text) => Self { micros: None, text: Some(text), id },
+            Key::Instant(instant) => Self { micros: Some(instant.timestamp_micros()), ..place },
+            Key::Text(text) => Self { text: Some(text), ..place },
+            Key::Date(date) => Self { day: Some(date.num_days_from_ce()), ..place },
         }
     }
 
     fn read(self) -> Option<(Key, i64)> {
-        let key = match (self.micros, self.text) {
-            (Some(micros), None) => Key::Instant(DateTime::from_timestamp_micros(micros)?),
-            (None, Some(text)) => Key::Text(text),
+        let key = match (self.micros, self.text, self.day) {
+            (Some(micros), None, None) => Key::Instant(DateTime::from_timestamp_micros(micros)?),
+            (None, Some(text), None) => Key::Text(text),
+            (None, None, Some(day)) => Key::Date(NaiveDate::from_num_days_from_ce_opt(day)?),
             _ => return None,
         };
         Some((key, self.id))

@@ -19,7 +19,14 @@ const EXCEPTIONS: Exceptions<'static> = Exceptions {
 };
 
 fn rules() -> Rules<'static> {
-    Rules { schema: "crm", global_tables: &[], global_keys: &[], constraints: CONSTRAINTS }
+    Rules {
+        schema: "crm",
+        // How far the directory was read, of all accounts.
+        global_tables: &["directory_cursor"],
+        // Stripe calls an address before it is known whose it is.
+        global_keys: &["stripe_addresses_pkey"],
+        constraints: CONSTRAINTS,
+    }
 }
 
 #[tokio::test]
@@ -46,10 +53,73 @@ async fn populate(database: &TestDatabase) {
     database
         .execute(
             "INSERT INTO crm.accounts SELECT generate_series(1, 20);
+             INSERT INTO crm.employees
+             SELECT a, a * 100 + n, 'Name', 'active', 'epoch', n
+             FROM generate_series(1, 20) a, generate_series(1, 10) n;
              INSERT INTO crm.clients
              SELECT a, a * 1000 + n, 'First', 'Last', 'last' || n, '', NULL, '', 'active', 'NL', 'EUR', '', '{}',
-                 now() + n * interval '1 second', now()
+                 now() + n * interval '1 second', now(), NULL, 1,
+                 a * 100 + 1 + n % 10, a * 100 + 1 + n % 7, nullif(a * 100 + n % 3, a * 100)
              FROM generate_series(1, 20) a, generate_series(1, 200) n;
+             INSERT INTO crm.client_members
+             SELECT account_id, coach_id, id, true, false, false, create_time, name_key, true
+             FROM crm.clients;
+             INSERT INTO crm.client_counts
+             SELECT account_id, n, 'active', 1 FROM crm.clients, generate_series(0, 20) n
+             GROUP BY account_id, n;
+             INSERT INTO crm.client_feeds SELECT id, 200 FROM crm.accounts;
+             INSERT INTO crm.client_changes
+             SELECT account_id, id, id, now() + id * interval '1 second', '{}' FROM crm.clients;
+             INSERT INTO crm.client_imports
+             SELECT account_id, 'employee:' || id, gen_random_uuid(), '', 1, create_time
+             FROM crm.clients;
+             INSERT INTO crm.packages
+             SELECT account_id, id, 'Name', name_key, '', NULL, NULL, create_time, now()
+             FROM crm.clients;
+             INSERT INTO crm.client_packages
+             SELECT account_id, id, id, account_id * 1000 + 1 + id % 20, 'EUR', 1000, NULL,
+                 (ARRAY['PIF', 'Monthly', 'Quarterly', 'Yearly'])[1 + id % 4],
+                 '2025-01-31', (ARRAY['active', 'inactive'])[1 + id % 2], create_time, now()
+             FROM crm.clients;
+             INSERT INTO crm.instalments
+                 (account_id, id, client_id, client_package_id, instalment_number, currency, amount,
+                  allocated, schedule_date, state, create_time, update_time)
+             SELECT account_id, id, id, id, 1, 'EUR', 1000, 500 * (id % 3),
+                 date '2025-01-31' + (id % 200)::int, (ARRAY['open', 'failed', 'closed'])[1 + id % 3],
+                 create_time, now()
+             FROM crm.clients;
+             INSERT INTO crm.payments
+                 (account_id, id, client_id, currency, amount, refunded, has_failed, paid_at,
+                  external_reference, notes, stripe_charge_id, create_time, update_time)
+             SELECT account_id, id, id, (ARRAY['EUR', 'USD'])[1 + id % 2], 1000,
+                 CASE WHEN id % 4 = 1 THEN 1000 ELSE 0 END, id % 4 = 2, create_time, '', '',
+                 nullif('ch_' || id, 'ch_' || id * (id % 2)), create_time, now()
+             FROM crm.clients;
+             INSERT INTO crm.payment_events (account_id, payment_id, kind, amount, reason, time)
+             SELECT account_id, id, 'paid', 1000, '', now() FROM crm.clients;
+             INSERT INTO crm.allocation_entries
+                 (account_id, client_id, currency, payment_id, instalment_id, amount, reason, time)
+             SELECT account_id, id, 'EUR', id, id, 500, 'allocated', now()
+             FROM crm.payments WHERE currency = 'EUR';
+             INSERT INTO crm.payment_totals
+             SELECT account_id, currency, status, slot, 1, 1, 0
+             FROM (SELECT DISTINCT account_id, currency, status FROM crm.payments) t,
+                 generate_series(0, 15) slot;
+             INSERT INTO crm.client_payment_totals
+             SELECT account_id, client_id, currency, status, 1, 1, 0 FROM crm.payments;
+             INSERT INTO crm.stripe_customers
+                 (account_id, id, client_id, stripe_customer_id, status, create_time, update_time)
+             SELECT account_id, id, id, 'cus_' || id, (ARRAY['active', 'inactive'])[1 + id % 2],
+                 create_time, now()
+             FROM crm.clients;
+             INSERT INTO crm.stripe_endpoints
+                 (account_id, id, address, description, auto_allocate, create_time, update_time)
+             SELECT account_id, id, 'address-' || id, '', true, create_time, now() FROM crm.clients;
+             INSERT INTO crm.stripe_addresses SELECT address, account_id, id FROM crm.stripe_endpoints;
+             INSERT INTO crm.stripe_events
+             SELECT account_id, 'evt_' || id, id, 'charge.succeeded', 'ch_' || id, 'cus_' || id,
+                 create_time, create_time, '{}', (ARRAY['applied', 'ignored', 'parked'])[1 + id % 3]
+             FROM crm.clients;
              INSERT INTO crm.client_search_words SELECT account_id, name_key, id FROM crm.clients;
              INSERT INTO crm.answers
              SELECT account_id, 'employee', 'method', gen_random_uuid(), '', '', now() FROM crm.clients;

@@ -4,6 +4,7 @@
 //! stands: the facts and the number are of one moment.
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use proto::{
     common::v1::{ErrorReason as Reason, Role},
     identity::v1 as pb,
@@ -106,6 +107,8 @@ impl Standing {
                 role,
                 permissions: access::effective(role, &granted),
                 default_currency: self.currency()?,
+                time_zone: self.time_zone()?,
+                visibility: visibility_from_text(&self.employee_client_visibility),
                 session_id,
                 account_closed: self.is_closed,
             },
@@ -139,6 +142,8 @@ impl Standing {
                 role: Role::Employee,
                 permissions,
                 default_currency: self.currency()?,
+                time_zone: self.time_zone()?,
+                visibility: visibility_from_text(&self.employee_client_visibility),
                 session_id: None,
                 account_closed: self.is_closed,
             },
@@ -152,6 +157,10 @@ impl Standing {
     fn currency(&self) -> Result<Currency, Error> {
         let currency = Currency::parse(&self.default_currency);
         currency.map_err(|flaw| Error::internal(format!("default_currency {flaw}")))
+    }
+
+    fn time_zone(&self) -> Result<Tz, Error> {
+        self.time_zone.parse().map_err(|_| Error::internal("time_zone is none that is known"))
     }
 
     fn settings(&self) -> pb::AccountSettings {

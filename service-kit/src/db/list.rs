@@ -55,6 +55,7 @@ impl ListQuery {
             match key {
                 Key::Instant(instant) => self.bind(*instant),
                 Key::Text(text) => self.bind(text.clone()),
+                Key::Date(date) => self.bind(*date),
             };
             self.text(", ").bind(*last).text(")");
         }

@@ -12,6 +12,8 @@ impl Currency {
 
     pub fn parse(code: &str) -> Result<Self, Flaw> {
         iso_currency::Currency::from_code(code)
+            // Gold and other things without minor units are nothing that anybody is paid in.
+            .filter(|currency| currency.exponent().is_some())
             .map(Self)
             .ok_or_else(|| Flaw::bad("must be an ISO 4217 code such as EUR"))
     }
@@ -23,6 +25,11 @@ impl Currency {
 
     pub fn code(self) -> &'static str {
         self.0.code()
+    }
+
+    /// How many decimals an amount in it has.
+    pub fn decimals(self) -> usize {
+        self.0.exponent().unwrap_or_default().into()
     }
 }
 
@@ -58,7 +65,7 @@ mod tests {
     fn only_codes_in_capitals_that_exist() {
         assert_eq!(Currency::parse("EUR").expect("euro").code(), "EUR");
         assert_eq!(Country::parse("NL").expect("Netherlands").code(), "NL");
-        for bad in ["eur", "EURO", "XYZ", "€", "nl", "ZZ", "N", ""] {
+        for bad in ["eur", "EURO", "XYZ", "XAU", "€", "nl", "ZZ", "N", ""] {
             assert!(Currency::parse(bad).is_err(), "{bad}");
             assert!(Country::parse(bad).is_err(), "{bad}");
         }

@@ -1,6 +1,6 @@
 //! Does PostgreSQL itself keep the rows of accounts apart, whatever a statement says?
 
-use proto::common::v1::Role;
+use proto::{common::v1::Role, identity::v1::EmployeeClientVisibility};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, migrate::Migrator};
 
 use super::{TestDatabase, catalogue::Rules, conventions::connected_as};
@@ -70,6 +70,8 @@ fn employee_of_account_7() -> Caller {
         role: Role::Employee,
         permissions: Vec::new(),
         default_currency: Currency::parse("CHF").unwrap(),
+        time_zone: chrono_tz::UTC,
+        visibility: EmployeeClientVisibility::Account,
         session_id: None,
         account_closed: false,
     })

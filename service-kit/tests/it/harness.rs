@@ -298,6 +298,8 @@ impl Authenticator for KnowsOneToken {
             role: Role::Employee,
             permissions: Vec::new(),
             default_currency: Currency::parse("CHF").unwrap(),
+            time_zone: service_kit::caller::Tz::UTC,
+            visibility: Default::default(),
             session_id: None,
             account_closed: false,
         })

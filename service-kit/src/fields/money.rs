@@ -1,0 +1,191 @@
+//! What is an amount of money?
+//!
+//! Whole minor units of one currency, checked wherever it is computed with. There is no
+//! floating point number anywhere between the wire and the database.
+
+use proto::common::v1 as pb;
+
+use super::{Currency, Flaw};
+
+/// An amount above zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Money {
+    minor: i64,
+    currency: Currency,
+}
+
+impl Money {
+    /// So far below the largest `i64` that thousands of the largest amounts can be added.
+    pub const MAX_MINOR: i64 = 1_000_000_000_000_000;
+
+    /// An amount that must be there; without a currency of its own it is in `default`.
+    pub fn required(money: Option<&pb::Money>, default: Currency) -> Result<Self, Flaw> {
+        Self::optional(money, default)?.ok_or(Flaw::Missing)
+    }
+
+    /// Nothing where nothing is said.
+    pub fn optional(money: Option<&pb::Money>, default: Currency) -> Result<Option<Self>, Flaw> {
+        let Some(money) = money.filter(|money| !money.amount.is_empty()) else { return Ok(None) };
+        let currency = Currency::optional(&money.currency_code)
+            .map_err(|_| Flaw::bad("must have an ISO 4217 currency_code such as EUR"))?;
+        let currency = currency.unwrap_or(default);
+        Ok(Some(Self { minor: parse_minor(&money.amount, currency)?, currency }))
+    }
+
+    /// Minor units that are known to be a good amount: from a column.
+    pub fn from_minor(minor: i64, currency: Currency) -> Self {
+        Self { minor, currency }
+    }
+
+    pub fn minor(self) -> i64 {
+        self.minor
+    }
+
+    pub fn currency(self) -> Currency {
+        self.currency
+    }
+}
+
+impl From<Money> for pb::Money {
+    fn from(money: Money) -> Self {
+        shown(money.minor.into(), money.currency.code())
+    }
+}
+
+/// Minor units of a currency on the wire: also sums, which may be larger than any amount, and
+/// what is left of them, which may be nothing or less.
+pub fn shown(minor: i128, currency_code: &str) -> pb::Money {
+    let decimals = Currency::parse(currency_code).map_or(0, Currency::decimals);
+    pb::Money { currency_code: currency_code.to_owned(), amount: decimal(minor, decimals) }
+}
+
+/// `123456` with two decimals is `1234.56`.
+fn decimal(minor: i128, decimals: usize) -> String {
+    let sign = if minor < 0 { "-" } else { "" };
+    let digits = format!("{:0>width$}", minor.unsigned_abs(), width = decimals + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - decimals);
+    let point = if decimals == 0 { "" } else { "." };
+    format!("{sign}{whole}{point}{fraction}")
+}
+
+fn parse_minor(amount: &str, currency: Currency) -> Result<i64, Flaw> {
+    let flaw = || Flaw::bad("must be an amount such as 999.99");
+    if let Some(positive) = amount.strip_prefix('-') {
+        let _is_number = digits(positive).ok_or_else(flaw)?;
+        return Err(Flaw::bad("must be above zero"));
+    }
+    let (whole, fraction) = digits(amount).ok_or_else(flaw)?;
+    let decimals = currency.decimals();
+    if fraction.len() > decimals {
+        return Err(Flaw::bad(format!(
+            "must have at most {decimals} decimals in {}",
+            currency.code()
+        )));
+    }
+    let too_large = || Flaw::bad("must be at most 1,000,000,000,000,000 in minor units");
+    let minor: i64 = format!("{whole}{fraction:0<decimals$}").parse().map_err(|_| too_large())?;
+    match minor {
+        0 => Err(Flaw::bad("must be above zero")),
+        1..=Money::MAX_MINOR => Ok(minor),
+        _ => Err(too_large()),
+    }
+}
+
+/// What stands before and behind the point of a plain decimal number.
+fn digits(amount: &str) -> Option<(&str, &str)> {
+    let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match amount.split_once('.') {
+        Some((whole, fraction)) => {
+            (are_digits(whole) && are_digits(fraction)).then_some((whole, fraction))
+        }
+        None => are_digits(amount).then_some((amount, "")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(currency_code: &str, amount: &str) -> Result<i64, Flaw> {
+        let money =
+            pb::Money { currency_code: currency_code.to_owned(), amount: amount.to_owned() };
+        Money::required(Some(&money), Currency::USD).map(Money::minor)
+    }
+
+    #[test]
+    fn an_amount_has_the_decimals_of_its_currency() {
+        assert_eq!(parse("EUR", "999.99"), Ok(99_999));
+        assert_eq!(parse("EUR", "999.9"), Ok(99_990));
+        assert_eq!(parse("EUR", "999"), Ok(99_900));
+        assert_eq!(parse("JPY", "999"), Ok(999));
+        assert_eq!(parse("KWD", "1.234"), Ok(1234));
+        assert_eq!(parse("", "0.01"), Ok(1));
+        for (currency, amount) in [("EUR", "1.234"), ("JPY", "1.0"), ("KWD", "1.2345")] {
+            assert!(parse(currency, amount).is_err(), "{amount} {currency}");
+        }
+    }
+
+    /// Security checklist 55.
+    #[test]
+    fn what_is_no_amount_is_refused() {
+        for bad in [
+            "0",
+            "0.00",
+            "-1",
+            "-0.01",
+            "1e3",
+            "1,000",
+            "1.",
+            ".5",
+            " 1",
+            "1 ",
+            "+1",
+            "NaN",
+            "inf",
+            "0x10",
+            "١",
+            "1.2.3",
+            "--1",
+            "-",
+            "99999999999999999999",
+            "10000000000000.01",
+        ] {
+            assert!(matches!(parse("EUR", bad), Err(Flaw::Bad(_))), "{bad:?}");
+        }
+        assert_eq!(parse("EUR", ""), Err(Flaw::Missing));
+        assert_eq!(Money::required(None, Currency::USD), Err(Flaw::Missing));
+        assert!(parse("XYZ", "1").is_err());
+        assert_eq!(parse("EUR", "10000000000000.00"), Ok(Money::MAX_MINOR));
+    }
+
+    #[test]
+    fn sums_are_shown_whatever_their_size_and_sign() {
+        let amount = |minor: i128, code: &str| shown(minor, code).amount;
+        assert_eq!(amount(0, "EUR"), "0.00");
+        assert_eq!(amount(-5, "EUR"), "-0.05");
+        assert_eq!(amount(1_234_567, "JPY"), "1234567");
+        assert_eq!(amount(i128::from(i64::MAX) * 100, "KWD"), "922337203685477580.700");
+    }
+
+    proptest! {
+        /// Security checklist 63.
+        #[test]
+        fn whatever_is_sent_is_an_amount_or_refused(currency in "[A-Z]{3}|.*", amount in ".*") {
+            if let Ok(minor) = parse(&currency, &amount) {
+                prop_assert!((1..=Money::MAX_MINOR).contains(&minor));
+            }
+        }
+
+        #[test]
+        fn what_is_shown_reads_back(
+            minor in 1..=Money::MAX_MINOR,
+            code in prop::sample::select(vec!["EUR", "JPY", "KWD", "CLF", "USD"]),
+        ) {
+            let shown = shown(minor.into(), code);
+            let read = Money::required(Some(&shown), Currency::USD);
+            prop_assert_eq!(read.map(Money::minor), Ok(minor));
+        }
+    }
+}
