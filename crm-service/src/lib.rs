@@ -8,6 +8,7 @@ mod constraints;
 mod housekeeping;
 mod policy;
 mod schema;
+mod visibility;
 
 pub use app::{NAME, app, database};
 pub use config::Settings;
