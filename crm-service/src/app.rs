@@ -3,8 +3,11 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use proto::crm::v1::client_service_server::ClientServiceServer;
+use proto::crm::v1::{
+    client_service_server::ClientServiceServer,
+    stripe_customer_service_server::StripeCustomerServiceServer,
+    stripe_endpoint_service_server::StripeEndpointServiceServer,
+};
 use service_kit::{
     auth::{Gate, ServiceSecrets},
     config::{DatabaseSettings, StartError},
@@ -20,6 +23,7 @@ use tonic::service::Routes;
 
 use crate::{
     POLICY, SCHEMA, Settings, authenticator::AskIdentity, clients::rpc::Clients, housekeeping,
+    stripe_customers::rpc::StripeCustomers, stripe_endpoints::rpc::StripeEndpoints, stripe_events,
 };
 
 /// As metrics and traces know it.
@@ -34,14 +38,25 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let metrics = Metrics::new(NAME);
     let background = vec![housekeeping::task(&db, &settings.housekeeping, &metrics)];
 
-    let clients = Clients { db: db.clone(), keys, repeats };
+    let clients = Clients { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let stripe_customers =
+        StripeCustomers { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let stripe_endpoints = StripeEndpoints {
+        db: db.clone(),
+        keys: keys.clone(),
+        repeats,
+        public_url: settings.public_url.clone(),
+    };
+    let pages = stripe_events::page::pages(db.clone(), keys);
     let server = &settings.server;
-    let routes = Routes::new(limited!(ClientServiceServer::new(clients), server));
+    let routes = Routes::new(limited!(ClientServiceServer::new(clients), server))
+        .add_service(limited!(StripeCustomerServiceServer::new(stripe_customers), server))
+        .add_service(limited!(StripeEndpointServiceServer::new(stripe_endpoints), server));
 
     Ok(App {
         name: NAME,
         routes,
-        pages: Router::new(),
+        pages,
         gate: Gate {
             policy: Policy::new(POLICY),
             authenticator,

@@ -16,6 +16,8 @@ pub struct Settings {
     pub keys: Option<Secret>,
     pub identity: IdentitySettings,
     pub housekeeping: HousekeepingSettings,
+    /// `CRM_PUBLIC_URL`: where Stripe reaches this service.
+    pub public_url: String,
 }
 
 /// How identity-service is reached.
@@ -33,13 +35,15 @@ pub struct IdentitySettings {
 
 impl Settings {
     pub fn read(reader: &mut Reader<'_>) -> Self {
+        let server = ServerSettings::read(
+            reader,
+            "CRM",
+            SocketAddr::from(([127, 0, 0, 1], 50052)),
+            SocketAddr::from(([127, 0, 0, 1], 50062)),
+        );
         Self {
-            server: ServerSettings::read(
-                reader,
-                "CRM",
-                SocketAddr::from(([127, 0, 0, 1], 50052)),
-                SocketAddr::from(([127, 0, 0, 1], 50062)),
-            ),
+            public_url: public_url(reader, &server),
+            server,
             database: DatabaseSettings::read(reader, "CRM"),
             keys: reader.secret("CRM_KEYS"),
             identity: IdentitySettings::read(reader),
@@ -68,6 +72,22 @@ impl IdentitySettings {
     }
 }
 
+/// Where the service is reached from outside; where nobody says so, where it listens.
+fn public_url(reader: &mut Reader<'_>, server: &ServerSettings) -> String {
+    let Some(url) = reader.text("CRM_PUBLIC_URL") else {
+        let scheme = if server.tls.is_some() { "https" } else { "http" };
+        return format!("{scheme}://{}", server.listen);
+    };
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    if rest.is_none_or(|rest| rest.is_empty() || rest.contains(['?', '#', ' '])) {
+        reader.problem(format!(
+            "CRM_PUBLIC_URL is {url}: write it as https://crm.example.com, where Stripe reaches \
+             this service."
+        ));
+    }
+    url
+}
+
 /// Whether a URL leads to another machine without TLS.
 fn is_in_clear(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("http://") else { return false };
@@ -82,6 +102,22 @@ mod tests {
     use service_kit::config::Source;
 
     use super::*;
+
+    #[test]
+    fn stripe_is_told_where_the_service_is_reached() {
+        let read = |settings: &[(&str, &str)]| {
+            let source = Source::from_iter(settings.iter().copied());
+            let mut reader = Reader::new(&source);
+            let url = Settings::read(&mut reader).public_url;
+            let said = reader.finish(&[]).err().map(|error| error.to_string()).unwrap_or_default();
+            (url, said.contains("CRM_PUBLIC_URL"))
+        };
+        assert_eq!(read(&[]), ("http://127.0.0.1:50052".to_owned(), false));
+        let public = "https://crm.example.com";
+        assert_eq!(read(&[("CRM_PUBLIC_URL", public)]), (public.to_owned(), false));
+        assert!(read(&[("CRM_PUBLIC_URL", "crm.example.com")]).1);
+        assert!(read(&[("CRM_PUBLIC_URL", "https://crm.example.com?x")]).1);
+    }
 
     /// Security checklist 48.
     #[test]

@@ -84,6 +84,7 @@ pub const CONSTRAINTS: &[Constraint] = &[
     Constraint::ours("stripe_endpoints_account_fkey"),
     Constraint::ours("stripe_endpoints_pkey"),
     Constraint::ours("stripe_events_account_fkey"),
-    Constraint::raced("stripe_events_pkey"),
+    Constraint::ours("stripe_events_event_unique"),
+    Constraint::ours("stripe_events_pkey"),
     Constraint::ours("stripe_events_state_check"),
 ];

@@ -8,6 +8,9 @@ mod constraints;
 mod housekeeping;
 mod policy;
 mod schema;
+mod stripe_customers;
+mod stripe_endpoints;
+mod stripe_events;
 mod visibility;
 
 pub use app::{NAME, app, database};

@@ -1,6 +1,6 @@
 //! Who may call which method of crm-service.
 
-use proto::common::v1::Permission::ManageAllClients;
+use proto::common::v1::Permission::{ManageAllClients, ManageStripe, ManageStripeEndpoints};
 use service_kit::policy::{
     Access::{Needs, SignedIn},
     Rule, rule,
@@ -15,4 +15,14 @@ pub const POLICY: &[Rule] = &[
     rule("/crm.v1.ClientService/ListClients",     SignedIn),
     rule("/crm.v1.ClientService/UndeleteClient",  Needs(ManageAllClients)),
     rule("/crm.v1.ClientService/UpdateClient",    Needs(ManageAllClients)),
+    rule("/crm.v1.StripeCustomerService/CreateStripeCustomer",        Needs(ManageStripe)),
+    rule("/crm.v1.StripeCustomerService/DeleteStripeCustomer",        Needs(ManageStripe)),
+    rule("/crm.v1.StripeCustomerService/GetStripeCustomer",           SignedIn),
+    rule("/crm.v1.StripeCustomerService/ListStripeCustomers",         SignedIn),
+    rule("/crm.v1.StripeCustomerService/UpdateStripeCustomer",        Needs(ManageStripe)),
+    rule("/crm.v1.StripeEndpointService/CreateStripeEndpoint",        Needs(ManageStripeEndpoints)),
+    rule("/crm.v1.StripeEndpointService/DeleteStripeEndpoint",        Needs(ManageStripeEndpoints)),
+    rule("/crm.v1.StripeEndpointService/ListParkedEvents",            Needs(ManageStripeEndpoints)),
+    rule("/crm.v1.StripeEndpointService/ListStripeEndpoints",         Needs(ManageStripeEndpoints)),
+    rule("/crm.v1.StripeEndpointService/RotateStripeEndpointSecret",  Needs(ManageStripeEndpoints)),
 ];

@@ -117,7 +117,7 @@ async fn populate(database: &TestDatabase) {
              SELECT account_id, id, 'address-' || id, '', true, create_time, now() FROM crm.clients;
              INSERT INTO crm.stripe_addresses SELECT address, account_id, id FROM crm.stripe_endpoints;
              INSERT INTO crm.stripe_events
-             SELECT account_id, 'evt_' || id, id, 'charge.succeeded', 'ch_' || id, 'cus_' || id,
+             SELECT account_id, id, 'evt_' || id, id, 'charge.succeeded', 'ch_' || id, 'cus_' || id,
                  create_time, create_time, '{}', (ARRAY['applied', 'ignored', 'parked'])[1 + id % 3]
              FROM crm.clients;
              INSERT INTO crm.client_search_words SELECT account_id, name_key, id FROM crm.clients;

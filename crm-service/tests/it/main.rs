@@ -14,4 +14,6 @@ mod operators;
 mod outages;
 mod reflection;
 mod repeats;
+mod stripe_customers;
+mod stripe_webhook;
 mod support;

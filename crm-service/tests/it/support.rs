@@ -28,6 +28,7 @@ pub const SERVICE_SECRET: &str = "a-secret-among-services";
 /// Two services, each with a database of its own. They end with the test.
 pub struct Crm {
     pub channel: Channel,
+    pub address: SocketAddr,
     pub database: TestDatabase,
     pub identity: Identity,
 }
@@ -75,15 +76,17 @@ impl Crm {
                 ca_file: None,
             },
             housekeeping: HousekeepingSettings::default(),
+            public_url: "http://crm.example".into(),
         };
         change(&mut settings);
         let bound = Bound::bind(&settings.server).await.unwrap();
-        let channel = channel(bound.address());
+        let address = bound.address();
+        let channel = channel(address);
         let app = crm_service::app(&settings, None).await.unwrap();
         tokio::spawn(
             async move { serve(app, bound, &settings.server, CancellationToken::new()).await },
         );
-        Self { channel, database, identity }
+        Self { channel, address, database, identity }
     }
 
     pub fn clients(&self) -> ClientServiceClient<Channel> {

@@ -1,0 +1,341 @@
+//! What did Stripe say, as far as it matters here?
+//!
+//! An event is an envelope around an object of Stripe's API. What is kept of it are [`Facts`]:
+//! ids, amounts and states, and nothing that identifies a person.
+
+use chrono::{DateTime, Utc};
+use proto::crm::v1 as pb;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use service_kit::{
+    clock,
+    fields::{Fields, Text},
+    page::{KeyOf, Order},
+};
+
+use super::amounts;
+
+/// An event as Stripe sends it.
+#[derive(Debug)]
+pub struct Event {
+    pub event_id: String,
+    pub kind: String,
+    pub time: DateTime<Utc>,
+    /// Empty where it is about none.
+    pub charge_id: String,
+    pub customer_id: String,
+    pub facts: Facts,
+}
+
+/// What an event says. Whatever their order, the events of a charge lead to the same payment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Facts {
+    /// A charge went through, or did not.
+    Charged { currency: String, minor: i64, has_failed: bool },
+    /// How much of a charge was given back in all.
+    Refunded { currency: String, minor: i64 },
+    /// The payer's bank asks for it back.
+    DisputeOpened { reason: String },
+    /// The bank has decided.
+    DisputeClosed { is_won: bool },
+    /// There is such a customer.
+    CustomerKnown,
+    /// There is no such customer any more.
+    CustomerDeleted,
+    /// Nothing that changes anything here.
+    Nothing,
+}
+
+impl Event {
+    /// Longer ids than any of Stripe's.
+    const MAX_ID: usize = 255;
+
+    /// Reads a delivery's body; nothing where it is no event of Stripe's.
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        let envelope: Envelope = serde_json::from_slice(body).ok()?;
+        let time = DateTime::from_timestamp(envelope.created, 0)?;
+        let object = Object(&envelope.data.object);
+        let (subject, facts) = read(&envelope.kind, object);
+        let event = Self {
+            event_id: envelope.id,
+            kind: envelope.kind,
+            time,
+            charge_id: subject.charge_id.unwrap_or_default(),
+            customer_id: subject.customer_id.unwrap_or_default(),
+            facts,
+        };
+        event.is_sound().then_some(event)
+    }
+
+    fn is_sound(&self) -> bool {
+        let is_id = |text: &str| {
+            text.len() <= Self::MAX_ID && text.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        !self.event_id.is_empty()
+            && [&self.event_id, &self.kind, &self.charge_id, &self.customer_id]
+                .iter()
+                .all(|text| is_id(text))
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    created: i64,
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    object: Value,
+}
+
+/// What an event is about.
+#[derive(Default)]
+struct Subject {
+    charge_id: Option<String>,
+    customer_id: Option<String>,
+}
+
+/// An object of Stripe's API.
+#[derive(Clone, Copy)]
+struct Object<'a>(&'a Value);
+
+impl Object<'_> {
+    fn text(self, field: &str) -> Option<String> {
+        self.0.get(field)?.as_str().map(str::to_owned)
+    }
+
+    fn number(self, field: &str) -> Option<i64> {
+        self.0.get(field)?.as_i64()
+    }
+
+    /// An id, or the id of the object in its place: Stripe expands some.
+    fn id(self, field: &str) -> Option<String> {
+        let value = self.0.get(field)?;
+        value.as_str().or_else(|| value.get("id")?.as_str()).map(str::to_owned)
+    }
+
+    /// As an object of this kind says whose and which it is.
+    fn subject(self, charge: &str) -> Subject {
+        Subject { charge_id: self.id(charge), customer_id: self.id("customer") }
+    }
+
+    fn charged(self, amount: &str, has_failed: bool) -> Option<Facts> {
+        let money = amounts::money(self.number(amount)?, &self.text("currency")?)?;
+        let (currency, minor) = (money.currency().code().to_owned(), money.minor());
+        Some(Facts::Charged { currency, minor, has_failed })
+    }
+
+    fn refunded(self) -> Option<Facts> {
+        let money = amounts::money(self.number("amount_refunded")?, &self.text("currency")?)?;
+        let (currency, minor) = (money.currency().code().to_owned(), money.minor());
+        Some(Facts::Refunded { currency, minor })
+    }
+}
+
+fn read(kind: &str, object: Object<'_>) -> (Subject, Facts) {
+    let (subject, facts) = match kind {
+        "charge.succeeded" => (object.subject("id"), object.charged("amount", false)),
+        "charge.failed" => (object.subject("id"), object.charged("amount", true)),
+        "payment_intent.succeeded" => {
+            (object.subject("latest_charge"), object.charged("amount_received", false))
+        }
+        "payment_intent.payment_failed" => {
+            (object.subject("latest_charge"), object.charged("amount", true))
+        }
+        "charge.refunded" => (object.subject("id"), object.refunded()),
+        "charge.dispute.created" => {
+            let reason = object.text("reason").unwrap_or_default();
+            (object.subject("charge"), Some(Facts::DisputeOpened { reason }))
+        }
+        "charge.dispute.closed" => (object.subject("charge"), closed(object)),
+        "customer.created" | "customer.updated" => (customer(object), Some(Facts::CustomerKnown)),
+        "customer.deleted" => (customer(object), Some(Facts::CustomerDeleted)),
+        _ => (Subject::default(), None),
+    };
+    let is_about_a_charge =
+        !matches!(facts, Some(Facts::CustomerKnown | Facts::CustomerDeleted) | None);
+    match facts {
+        // A payment that failed before there was a charge.
+        _ if is_about_a_charge && subject.charge_id.is_none() => (subject, Facts::Nothing),
+        Some(facts) => (subject, facts),
+        None => (subject, Facts::Nothing),
+    }
+}
+
+fn customer(object: Object<'_>) -> Subject {
+    Subject { charge_id: None, customer_id: object.id("id") }
+}
+
+/// A warning that was closed never took any money.
+fn closed(object: Object<'_>) -> Option<Facts> {
+    match object.text("status")?.as_str() {
+        "won" | "warning_closed" => Some(Facts::DisputeClosed { is_won: true }),
+        "lost" => Some(Facts::DisputeClosed { is_won: false }),
+        _ => None,
+    }
+}
+
+/// An event that waits.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Parked {
+    pub id: i64,
+    event_id: String,
+    #[sqlx(rename = "type")]
+    kind: String,
+    customer_id: String,
+    charge_id: String,
+    endpoint_id: i64,
+    event_time: DateTime<Utc>,
+    create_time: DateTime<Utc>,
+}
+
+impl From<Parked> for pb::ParkedEvent {
+    fn from(event: Parked) -> Self {
+        Self {
+            id: event.id,
+            stripe_event_id: event.event_id,
+            r#type: event.kind,
+            stripe_customer_id: event.customer_id,
+            stripe_charge_id: event.charge_id,
+            stripe_endpoint_id: event.endpoint_id,
+            event_time: Some(clock::timestamp(event.event_time)),
+            create_time: Some(clock::timestamp(event.create_time)),
+        }
+    }
+}
+
+/// Which parked events a list is of.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub customer_id: Option<String>,
+}
+
+impl Filter {
+    pub fn parse(fields: &mut Fields, request: &pb::ListParkedEventsRequest) -> Option<Self> {
+        let customer_id = Text::<255>::parse(&request.stripe_customer_id);
+        let customer_id = fields.take("stripe_customer_id", customer_id)?.into_string();
+        Some(Self { customer_id: (!customer_id.is_empty()).then_some(customer_id) })
+    }
+}
+
+/// The orders that a list can be asked for: the longest waiting first unless the caller says
+/// otherwise.
+pub const ORDERS: &[Order<Parked>] = &[Order {
+    name: "create_time",
+    column: "create_time",
+    key: KeyOf::Instant(|event| event.create_time),
+}];
+pub const DEFAULT_ORDER: &str = "create_time";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(kind: &str, object: Value) -> Option<Event> {
+        let envelope = json!({
+            "id": "evt_1", "object": "event", "api_version": "2024-06-20", "created": 1_700_000_000,
+            "livemode": false, "type": kind, "data": { "object": object },
+        });
+        Event::parse(envelope.to_string().as_bytes())
+    }
+
+    fn facts(kind: &str, object: Value) -> (String, String, Facts) {
+        let event = event(kind, object).unwrap();
+        (event.charge_id, event.customer_id, event.facts)
+    }
+
+    #[test]
+    fn a_charge_is_what_was_paid_or_failed() {
+        let charge = json!({
+            "id": "ch_1", "object": "charge", "amount": 99900, "amount_refunded": 0,
+            "currency": "usd", "customer": "cus_1", "status": "succeeded",
+        });
+        let paid = |has_failed| Facts::Charged { currency: "USD".into(), minor: 99_900, has_failed };
+        let about = |facts| ("ch_1".to_owned(), "cus_1".to_owned(), facts);
+        assert_eq!(facts("charge.succeeded", charge.clone()), about(paid(false)));
+        assert_eq!(facts("charge.failed", charge), about(paid(true)));
+        let intent = json!({
+            "id": "pi_1", "object": "payment_intent", "amount": 99900, "amount_received": 99900,
+            "currency": "usd", "customer": { "id": "cus_1" }, "latest_charge": "ch_1",
+        });
+        assert_eq!(facts("payment_intent.succeeded", intent), about(paid(false)));
+    }
+
+    #[test]
+    fn a_failure_without_a_charge_changes_nothing() {
+        let intent = json!({
+            "id": "pi_1", "amount": 100, "currency": "eur", "customer": "cus_1",
+            "latest_charge": null,
+        });
+        let (charge_id, customer_id, facts) = facts("payment_intent.payment_failed", intent);
+        assert_eq!((charge_id, customer_id), (String::new(), "cus_1".to_owned()));
+        assert_eq!(facts, Facts::Nothing);
+    }
+
+    #[test]
+    fn refunds_are_counted_in_all_and_disputes_by_how_they_end() {
+        let charge = json!({ "id": "ch_1", "amount_refunded": 2500, "currency": "eur" });
+        let refunded = Facts::Refunded { currency: "EUR".into(), minor: 2500 };
+        assert_eq!(facts("charge.refunded", charge).2, refunded);
+        let dispute = |status: &str| json!({ "id": "dp_1", "charge": "ch_1", "status": status, "reason": "fraudulent" });
+        let opened = Facts::DisputeOpened { reason: "fraudulent".into() };
+        let (charge_id, _, facts_of_it) =
+            facts("charge.dispute.created", dispute("needs_response"));
+        assert_eq!((charge_id.as_str(), facts_of_it), ("ch_1", opened));
+        for (status, is_won) in [("won", true), ("lost", false), ("warning_closed", true)] {
+            let closed = facts("charge.dispute.closed", dispute(status)).2;
+            assert_eq!(closed, Facts::DisputeClosed { is_won });
+        }
+    }
+
+    #[test]
+    fn customers_come_and_go() {
+        let customer = json!({ "id": "cus_1", "email": "zoe@okafor.example" });
+        for (kind, fact) in [
+            ("customer.created", Facts::CustomerKnown),
+            ("customer.updated", Facts::CustomerKnown),
+            ("customer.deleted", Facts::CustomerDeleted),
+        ] {
+            let (_, customer_id, facts) = facts(kind, customer.clone());
+            assert_eq!((customer_id.as_str(), facts), ("cus_1", fact));
+        }
+    }
+
+    #[test]
+    fn what_is_of_another_kind_is_kept_and_changes_nothing() {
+        let (_, _, facts) = facts("invoice.finalized", json!({ "id": "in_1" }));
+        assert_eq!(facts, Facts::Nothing);
+    }
+
+    #[test]
+    fn what_is_no_event_is_none() {
+        for bad in ["", "[]", "{}", "null", r#"{"id": "evt_1", "type": "x", "created": "now"}"#] {
+            assert!(Event::parse(bad.as_bytes()).is_none(), "{bad}");
+        }
+        assert!(event("charge.succeeded", json!({ "id": "a b" })).is_none());
+        assert!(event(&"x".repeat(256), json!({})).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_breaks_it(kind in ".*", body in ".*", amount in any::<i64>(), currency in ".*") {
+            _ = Event::parse(body.as_bytes());
+            _ = event(&kind, json!(body));
+            for kind in ["charge.succeeded", "charge.refunded", "charge.dispute.closed"] {
+                let object = json!({
+                    "id": body, "amount": amount, "amount_refunded": amount,
+                    "currency": currency, "customer": body, "status": body,
+                });
+                _ = event(kind, object);
+            }
+        }
+    }
+}

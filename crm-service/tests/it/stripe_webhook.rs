@@ -1,0 +1,425 @@
+//! What Stripe delivers, in Stripe's own words, signed as Stripe signs.
+
+use hmac::{Hmac, KeyInit, Mac};
+use proto::{
+    common::v1::Money,
+    crm::v1::{
+        self as pb, DisputeOutcome, PaymentStatus, StripeCustomerStatus,
+        payment_service_client::PaymentServiceClient,
+    },
+};
+use serde_json::{Value, json};
+use service_kit::testing::http;
+use sha2::Sha256;
+
+use crate::support::{Crm, Person, named, signed};
+
+const SECRET: &str = "whsec_of_a_test";
+
+impl Crm {
+    /// An endpoint with its secret.
+    pub async fn endpoint(
+        &self,
+        by: &Person,
+        secret: &str,
+        auto_allocate: bool,
+    ) -> pb::StripeEndpoint {
+        let stripe_endpoint = Some(pb::StripeEndpoint { auto_allocate, ..Default::default() });
+        let create = pb::CreateStripeEndpointRequest { stripe_endpoint, ..Default::default() };
+        let created = self.stripe_endpoints().create_stripe_endpoint(signed(by, create)).await;
+        let id = created.unwrap().into_inner().stripe_endpoint.unwrap().id;
+        self.rotate(by, id, secret).await
+    }
+
+    async fn rotate(&self, by: &Person, id: i64, secret: &str) -> pb::StripeEndpoint {
+        let request = pb::RotateStripeEndpointSecretRequest {
+            id,
+            secret: secret.into(),
+            ..Default::default()
+        };
+        let rotated = self.stripe_endpoints().rotate_stripe_endpoint_secret(signed(by, request));
+        rotated.await.unwrap().into_inner().stripe_endpoint.unwrap()
+    }
+
+    /// Delivers an event as Stripe does; the status of the answer.
+    async fn deliver(&self, endpoint: &pb::StripeEndpoint, event: &Value) -> u16 {
+        let body = event.to_string();
+        self.deliver_with(endpoint, &signature(SECRET, now(), &body), &body).await
+    }
+
+    async fn deliver_with(
+        &self,
+        endpoint: &pb::StripeEndpoint,
+        signature: &str,
+        body: &str,
+    ) -> u16 {
+        let path = &endpoint.webhook_url[endpoint.webhook_url.find("/stripe/").unwrap()..];
+        self.post(path, &[("stripe-signature", signature)], body).await
+    }
+
+    async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> u16 {
+        let answer = http::post(&self.address.to_string(), path, headers, body.as_bytes()).await;
+        let status = answer.split(' ').nth(1);
+        status.unwrap_or_else(|| panic!("no answer: {answer:?}")).parse().unwrap()
+    }
+
+    async fn payments(&self, by: &Person) -> Vec<pb::Payment> {
+        let mut payments = PaymentServiceClient::new(self.channel.clone());
+        let request = pb::ListPaymentsRequest {
+            order_by: "create_time".into(),
+            page_size: 1000,
+            ..Default::default()
+        };
+        payments.list_payments(signed(by, request)).await.unwrap().into_inner().payments
+    }
+
+    async fn parked(&self, by: &Person) -> Vec<pb::ParkedEvent> {
+        let request = signed(by, pb::ListParkedEventsRequest::default());
+        let page = self.stripe_endpoints().list_parked_events(request).await.unwrap();
+        page.into_inner().parked_events
+    }
+}
+
+fn now() -> i64 {
+    service_kit::clock::now().timestamp()
+}
+
+fn signature(secret: &str, time: i64, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(format!("{time}.{body}").as_bytes());
+    format!("t={time},v1={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+fn event(id: &str, kind: &str, time: i64, object: Value) -> Value {
+    json!({
+        "id": id, "object": "event", "api_version": "2024-06-20", "created": time,
+        "data": { "object": object }, "livemode": false, "pending_webhooks": 1,
+        "request": { "id": null, "idempotency_key": null }, "type": kind,
+    })
+}
+
+/// A charge as it stands in Stripe's API.
+fn charge(id: &str, amount: i64, refunded: i64, status: &str) -> Value {
+    json!({
+        "id": id, "object": "charge", "amount": amount, "amount_captured": amount,
+        "amount_refunded": refunded, "balance_transaction": "txn_1", "captured": true,
+        "created": 1_700_000_000, "currency": "eur", "customer": "cus_1", "disputed": false,
+        "billing_details": { "email": "zoe@okafor.example", "name": "Zoe Okafor" },
+        "failure_code": null, "invoice": null, "livemode": false, "metadata": {},
+        "outcome": { "network_status": "approved_by_network", "type": "authorized" },
+        "paid": status == "succeeded", "payment_intent": "pi_1", "refunded": refunded == amount,
+        "status": status,
+    })
+}
+
+fn dispute(charge: &str, status: &str) -> Value {
+    json!({
+        "id": "dp_1", "object": "dispute", "amount": 10_000, "charge": charge,
+        "currency": "eur", "created": 1_700_000_000, "evidence": {}, "is_charge_refundable": false,
+        "livemode": false, "metadata": {}, "payment_intent": "pi_1", "reason": "fraudulent",
+        "status": status,
+    })
+}
+
+fn paid(id: &str, charge_id: &str, time: i64) -> Value {
+    event(id, "charge.succeeded", time, charge(charge_id, 10_000, 0, "succeeded"))
+}
+
+fn euros(amount: &str) -> Option<Money> {
+    Some(Money { currency_code: "EUR".into(), amount: amount.into() })
+}
+
+/// An account with a client who is a customer of Stripe's.
+async fn stage(crm: &Crm, name: &str) -> (Person, i64, pb::StripeEndpoint) {
+    let owner = crm.sign_up(name).await;
+    let client = crm.create(&owner, named("Zoe", "")).await;
+    crm.tie(&owner, client.id, "cus_1").await;
+    let endpoint = crm.endpoint(&owner, SECRET, false).await;
+    (owner, client.id, endpoint)
+}
+
+#[tokio::test]
+async fn a_charge_becomes_one_payment_of_its_client() {
+    let crm = Crm::start().await;
+    let (ana, client_id, endpoint) = stage(&crm, "ana").await;
+    assert_eq!(crm.deliver(&endpoint, &paid("evt_1", "ch_1", 1_700_000_000)).await, 200);
+    let payments = crm.payments(&ana).await;
+    let payment = &payments[0];
+    assert_eq!((payments.len(), payment.client_id, payment.status()), (1, client_id, PaymentStatus::Paid));
+    assert_eq!((&payment.amount, &payment.credit_amount), (&euros("100.00"), &euros("100.00")));
+    assert_eq!(payment.stripe_charge_id, "ch_1");
+    assert_eq!(payment.paid_at.unwrap().seconds, 1_700_000_000);
+
+    // Told again, and told in other words.
+    let before = crm.database.digest().await;
+    assert_eq!(crm.deliver(&endpoint, &paid("evt_1", "ch_1", 1_700_000_000)).await, 200);
+    assert_eq!(crm.database.digest().await, before, "a replay");
+    let intent = json!({
+        "id": "pi_1", "object": "payment_intent", "amount": 10_000, "amount_received": 10_000,
+        "currency": "eur", "customer": "cus_1", "latest_charge": "ch_1", "status": "succeeded",
+    });
+    let intent = event("evt_2", "payment_intent.succeeded", 1_700_000_001, intent);
+    assert_eq!(crm.deliver(&endpoint, &intent).await, 200);
+    assert_eq!(crm.payments(&ana).await, payments);
+}
+
+/// Security checklist 57.
+#[tokio::test]
+async fn only_what_is_signed_for_this_endpoint_just_now_is_taken_in() {
+    let crm = Crm::start().await;
+    let (ana, _, endpoint) = stage(&crm, "ana").await;
+    let other = crm.endpoint(&ana, "whsec_of_another", false).await;
+    let bare = pb::CreateStripeEndpointRequest::default();
+    let bare = crm.stripe_endpoints().create_stripe_endpoint(signed(&ana, bare)).await;
+    let bare = bare.unwrap().into_inner().stripe_endpoint.unwrap();
+    let before = crm.database.digest().await;
+    let body = paid("evt_1", "ch_1", 1_700_000_000).to_string();
+    let good = signature(SECRET, now(), &body);
+    let refused = [
+        crm.deliver_with(&endpoint, "", &body).await,
+        crm.deliver_with(&endpoint, &signature("whsec_wrong", now(), &body), &body).await,
+        crm.deliver_with(&endpoint, &signature(SECRET, now() - 400, &body), &body).await,
+        crm.deliver_with(&endpoint, &signature(SECRET, now() + 400, &body), &body).await,
+        crm.deliver_with(&endpoint, &good, &body.replace("10000", "90000")).await,
+        crm.deliver_with(&endpoint, &good, &format!("{body} ")).await,
+        crm.deliver_with(&other, &good, &body).await,
+        crm.deliver_with(&bare, &good, &body).await,
+        // Signed, and no event.
+        crm.deliver_with(&endpoint, &signature(SECRET, now(), "[]"), "[]").await,
+    ];
+    assert_eq!(refused, [400; 9]);
+    let headers = [("stripe-signature", good.as_str())];
+    assert_eq!(crm.post("/stripe/webhook/0000", &headers, &body).await, 404);
+    assert_eq!(crm.post("/stripe/webhook/", &headers, &body).await, 404);
+    let large = format!("{body}{}", " ".repeat(2 << 20));
+    assert_eq!(crm.post(&path(&endpoint), &headers, &large).await, 413);
+    assert_eq!(crm.database.digest().await, before);
+    assert_eq!(crm.deliver_with(&endpoint, &good, &body).await, 200, "and it can succeed");
+}
+
+fn path(endpoint: &pb::StripeEndpoint) -> String {
+    endpoint.webhook_url[endpoint.webhook_url.find("/stripe/").unwrap()..].to_owned()
+}
+
+#[tokio::test]
+async fn two_secrets_are_good_while_they_are_rotated() {
+    let crm = Crm::start().await;
+    let (ana, _, endpoint) = stage(&crm, "ana").await;
+    let endpoint = crm.rotate(&ana, endpoint.id, "whsec_the_next").await;
+    assert!(endpoint.previous_secret_expire_time.is_some());
+    let by = async |secret: &str, id: &str| {
+        let body = paid(id, id, 1_700_000_000).to_string();
+        crm.deliver_with(&endpoint, &signature(secret, now(), &body), &body).await
+    };
+    assert_eq!((by(SECRET, "evt_1").await, by("whsec_the_next", "evt_2").await), (200, 200));
+    crm.database
+        .execute("UPDATE crm.stripe_endpoints SET previous_until = now() - interval '1 second'")
+        .await;
+    assert_eq!((by(SECRET, "evt_3").await, by("whsec_the_next", "evt_4").await), (400, 200));
+    crm.rotate(&ana, endpoint.id, "whsec_another").await;
+    assert_eq!((by(SECRET, "evt_5").await, by("whsec_another", "evt_6").await), (400, 200));
+}
+
+#[tokio::test]
+async fn what_is_about_an_unknown_customer_waits_for_them() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    let client = crm.create(&ana, named("Zoe", "")).await;
+    let endpoint = crm.endpoint(&ana, SECRET, false).await;
+    let created = json!({ "id": "cus_1", "object": "customer", "email": "zoe@okafor.example" });
+    let refunded = charge("ch_1", 10_000, 2_500, "succeeded");
+    let events = [
+        event("evt_0", "customer.created", 1_699_999_999, created.clone()),
+        // A refund that comes before its charge, and a dispute, which names no customer.
+        event("evt_2", "charge.refunded", 1_700_000_002, refunded),
+        event("evt_3", "charge.dispute.created", 1_700_000_003, dispute("ch_1", "needs_response")),
+        paid("evt_1", "ch_1", 1_700_000_000),
+    ];
+    for event in &events {
+        assert_eq!(crm.deliver(&endpoint, event).await, 200);
+    }
+    assert_eq!(crm.payments(&ana).await, []);
+    let parked = crm.parked(&ana).await;
+    let ids: Vec<_> = parked.iter().map(|event| event.stripe_event_id.as_str()).collect();
+    assert_eq!(ids, ["evt_0", "evt_2", "evt_3", "evt_1"], "the longest waiting first");
+    assert_eq!((parked[3].stripe_customer_id.as_str(), parked[3].r#type.as_str()), ("cus_1", "charge.succeeded"));
+    assert_eq!(parked[3].stripe_endpoint_id, endpoint.id);
+    let known: i64 = sqlx::query_scalar("SELECT count(*) FROM crm.stripe_events WHERE facts::text LIKE '%okafor%'")
+        .fetch_one(&crm.database.owner)
+        .await
+        .unwrap();
+    assert_eq!(known, 0, "nothing that identifies a person is kept");
+
+    crm.tie(&ana, client.id, "cus_1").await;
+    assert_eq!(crm.parked(&ana).await, []);
+    let payments = crm.payments(&ana).await;
+    assert_eq!((payments.len(), payments[0].status()), (1, PaymentStatus::Disputed));
+    assert_eq!(payments[0].refunded_amount, euros("25.00"));
+}
+
+/// Every order in which these can be delivered.
+fn orders(events: &[Value]) -> Vec<Vec<Value>> {
+    let Some((first, rest)) = events.split_first() else { return vec![Vec::new()] };
+    let insert = |order: Vec<Value>| {
+        (0..=order.len()).map(move |place| {
+            let mut order = order.clone();
+            order.insert(place, first.clone());
+            order
+        })
+    };
+    orders(rest).into_iter().flat_map(insert).collect()
+}
+
+/// What happens to a charge until a dispute of it is closed.
+fn story(n: usize, outcome: &str) -> Vec<Value> {
+    let (charge_id, id) = (format!("ch_{n}"), |step: &str| format!("evt_{n}_{step}"));
+    let refunded = |amount| charge(&charge_id, 10_000, amount, "succeeded");
+    vec![
+        paid(&id("paid"), &charge_id, 1_700_000_000),
+        event(&id("refund"), "charge.refunded", 1_700_000_010, refunded(1_000)),
+        event(&id("more"), "charge.refunded", 1_700_000_020, refunded(2_500)),
+        event(&id("open"), "charge.dispute.created", 1_700_000_030, dispute(&charge_id, "needs_response")),
+        event(&id("close"), "charge.dispute.closed", 1_700_000_040, dispute(&charge_id, outcome)),
+    ]
+}
+
+fn assert_all_alike(payments: &[pb::Payment], charges: usize, status: PaymentStatus, outcome: DisputeOutcome) {
+    assert_eq!(payments.len(), charges);
+    for payment in payments {
+        assert_eq!(payment.status(), status, "{payment:?}");
+        assert_eq!(payment.dispute.as_ref().unwrap().outcome(), outcome, "{payment:?}");
+        assert_eq!(payment.refunded_amount, euros("25.00"), "{payment:?}");
+    }
+}
+
+/// Security checklist 57.
+#[tokio::test]
+async fn in_whatever_order_events_come_they_lead_to_the_same_payment() {
+    let crm = Crm::start().await;
+    for (name, outcome, status, shown, each) in [
+        ("lost", "lost", PaymentStatus::Disputed, DisputeOutcome::Lost, 1),
+        ("won", "won", PaymentStatus::Paid, DisputeOutcome::Won, 7),
+    ] {
+        let (owner, _, endpoint) = stage(&crm, name).await;
+        let orders: Vec<_> = (0..120).step_by(each).collect();
+        for n in &orders {
+            for event in &self::orders(&story(*n, outcome))[*n] {
+                assert_eq!(crm.deliver(&endpoint, event).await, 200);
+            }
+        }
+        assert_all_alike(&crm.payments(&owner).await, orders.len(), status, shown);
+        assert_eq!(crm.parked(&owner).await, []);
+    }
+}
+
+#[tokio::test]
+async fn delivered_at_once_and_twice_they_lead_to_the_same_payment() {
+    const CHARGES: usize = 20;
+    let crm = std::sync::Arc::new(Crm::start().await);
+    let (owner, _, endpoint) = stage(&crm, "ana").await;
+    let mut deliveries = tokio::task::JoinSet::new();
+    for event in (0..CHARGES).flat_map(|n| [story(n, "lost"), story(n, "lost")].concat()) {
+        let (crm, endpoint) = (crm.clone(), endpoint.clone());
+        // As Stripe does: again until it is taken.
+        deliveries.spawn(async move { while crm.deliver(&endpoint, &event).await != 200 {} });
+    }
+    deliveries.join_all().await;
+    let payments = crm.payments(&owner).await;
+    assert_all_alike(&payments, CHARGES, PaymentStatus::Disputed, DisputeOutcome::Lost);
+    assert_eq!(crm.parked(&owner).await, []);
+}
+
+#[tokio::test]
+async fn of_failure_and_success_the_later_word_counts() {
+    let crm = Crm::start().await;
+    let (ana, _, endpoint) = stage(&crm, "ana").await;
+    let failed = |n: usize, time| {
+        let object = charge(&format!("ch_{n}"), 10_000, 0, "failed");
+        event(&format!("evt_{n}_failed"), "charge.failed", time, object)
+    };
+    let succeeded = |n: usize, time| paid(&format!("evt_{n}_paid"), &format!("ch_{n}"), time);
+    let (first, later) = (1_700_000_000, 1_700_000_100);
+    for event in [failed(1, first), succeeded(1, later), succeeded(2, later), failed(2, first)] {
+        assert_eq!(crm.deliver(&endpoint, &event).await, 200);
+    }
+    for event in [succeeded(3, first), failed(3, later), failed(4, later), succeeded(4, first)] {
+        assert_eq!(crm.deliver(&endpoint, &event).await, 200);
+    }
+    let statuses: Vec<_> = crm.payments(&ana).await.iter().map(pb::Payment::status).collect();
+    use PaymentStatus::{Failed, Paid};
+    assert_eq!(statuses, [Paid, Paid, Failed, Failed]);
+
+    let intent = json!({
+        "id": "pi_9", "object": "payment_intent", "amount": 10_000, "currency": "eur",
+        "customer": "cus_1", "latest_charge": null, "status": "requires_payment_method",
+    });
+    let failure = event("evt_9", "payment_intent.payment_failed", later, intent);
+    assert_eq!(crm.deliver(&endpoint, &failure).await, 200);
+    assert_eq!((crm.payments(&ana).await.len(), crm.parked(&ana).await.len()), (4, 0));
+}
+
+/// Security checklist 57.
+#[tokio::test]
+async fn no_account_is_touched_by_anothers_events() {
+    let crm = Crm::start().await;
+    let (ana, _, hers) = stage(&crm, "ana").await;
+    let (bob, _, his) = stage(&crm, "bob").await;
+    crm.deliver(&hers, &paid("evt_1", "ch_1", 1_700_000_000)).await;
+    crm.deliver(&his, &paid("evt_1", "ch_1", 1_700_000_000)).await;
+    let before = crm.payments(&ana).await;
+    let refund = charge("ch_1", 10_000, 10_000, "succeeded");
+    crm.deliver(&his, &event("evt_2", "charge.refunded", 1_700_000_001, refund)).await;
+    assert_eq!(crm.payments(&ana).await, before);
+    assert_eq!(crm.payments(&bob).await[0].status(), PaymentStatus::Refunded);
+}
+
+#[tokio::test]
+async fn a_customer_who_is_gone_at_stripe_is_inactive_here() {
+    let crm = Crm::start().await;
+    let (ana, client_id, endpoint) = stage(&crm, "ana").await;
+    let customer = json!({ "id": "cus_1", "object": "customer", "email": null });
+    let deleted = event("evt_1", "customer.deleted", 1_700_000_000, customer.clone());
+    assert_eq!(crm.deliver(&endpoint, &deleted).await, 200);
+    // An older word that comes later.
+    let updated = event("evt_0", "customer.updated", 1_600_000_000, customer);
+    assert_eq!(crm.deliver(&endpoint, &updated).await, 200);
+    let request = pb::ListStripeCustomersRequest { client_id, ..Default::default() };
+    let list = crm.stripe_customers().list_stripe_customers(signed(&ana, request)).await.unwrap();
+    assert_eq!(list.into_inner().stripe_customers[0].status(), StripeCustomerStatus::Inactive);
+    // What is still told of them is recorded.
+    crm.deliver(&endpoint, &paid("evt_2", "ch_1", 1_700_000_001)).await;
+    assert_eq!(crm.payments(&ana).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_says_whether_payments_cover_what_is_due() {
+    let crm = Crm::start().await;
+    let (ana, client_id, credit) = stage(&crm, "ana").await;
+    let covering = crm.endpoint(&ana, SECRET, true).await;
+    let due = format!(
+        "INSERT INTO crm.instalments
+             (account_id, id, client_id, instalment_number, currency, amount, schedule_date, state,
+              create_time, update_time)
+         SELECT account_id, n, id, n, 'EUR', 6000, date '2023-01-01' + n, 'open', now(), now()
+         FROM crm.clients, generate_series(1, 3) n WHERE id = {client_id}"
+    );
+    crm.database.execute(&due).await;
+    crm.deliver(&credit, &paid("evt_1", "ch_1", 1_700_000_000)).await;
+    crm.deliver(&covering, &paid("evt_2", "ch_2", 1_700_000_001)).await;
+    let payments = crm.payments(&ana).await;
+    assert_eq!((payments[0].allocations.len(), &payments[0].credit_amount), (0, &euros("100.00")));
+    let covered: Vec<_> = payments[1].allocations.iter().map(|it| (it.instalment_id, it.amount.clone())).collect();
+    assert_eq!(covered, [(1, euros("60.00")), (2, euros("40.00"))]);
+}
+
+#[tokio::test]
+async fn a_deleted_client_and_a_closed_endpoint() {
+    let crm = Crm::start().await;
+    let (ana, client_id, endpoint) = stage(&crm, "ana").await;
+    crm.delete(&ana, client_id).await;
+    assert_eq!(crm.deliver(&endpoint, &paid("evt_1", "ch_1", 1_700_000_000)).await, 200);
+    assert_eq!(crm.payments(&ana).await.len(), 1, "a deleted client takes Stripe's events");
+    let delete = pb::DeleteStripeEndpointRequest { id: endpoint.id, ..Default::default() };
+    crm.stripe_endpoints().delete_stripe_endpoint(signed(&ana, delete)).await.unwrap();
+    assert_eq!(crm.deliver(&endpoint, &paid("evt_2", "ch_2", 1_700_000_000)).await, 404);
+}
