@@ -4,7 +4,11 @@
 use std::sync::Arc;
 
 use axum::Router;
-use proto::crm::v1::client_service_server::ClientServiceServer;
+use proto::crm::v1::{
+    client_package_service_server::ClientPackageServiceServer,
+    client_service_server::ClientServiceServer, instalment_service_server::InstalmentServiceServer,
+    package_service_server::PackageServiceServer,
+};
 use service_kit::{
     auth::{Gate, ServiceSecrets},
     config::{DatabaseSettings, StartError},
@@ -19,7 +23,8 @@ use service_kit::{
 use tonic::service::Routes;
 
 use crate::{
-    POLICY, SCHEMA, Settings, authenticator::AskIdentity, clients::rpc::Clients, housekeeping,
+    POLICY, SCHEMA, Settings, authenticator::AskIdentity, client_packages::rpc::ClientPackages,
+    clients::rpc::Clients, housekeeping, instalments::rpc::Instalments, packages::rpc::Packages,
 };
 
 /// As metrics and traces know it.
@@ -34,9 +39,16 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let metrics = Metrics::new(NAME);
     let background = vec![housekeeping::task(&db, &settings.housekeeping, &metrics)];
 
-    let clients = Clients { db: db.clone(), keys, repeats };
+    let clients = Clients { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let packages = Packages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let client_packages =
+        ClientPackages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let instalments = Instalments { db: db.clone(), keys, repeats };
     let server = &settings.server;
-    let routes = Routes::new(limited!(ClientServiceServer::new(clients), server));
+    let routes = Routes::new(limited!(ClientServiceServer::new(clients), server))
+        .add_service(limited!(PackageServiceServer::new(packages), server))
+        .add_service(limited!(ClientPackageServiceServer::new(client_packages), server))
+        .add_service(limited!(InstalmentServiceServer::new(instalments), server));
 
     Ok(App {
         name: NAME,
