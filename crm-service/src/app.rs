@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use proto::crm::v1::{
-    client_service_server::ClientServiceServer,
+    client_package_service_server::ClientPackageServiceServer,
+    client_service_server::ClientServiceServer, instalment_service_server::InstalmentServiceServer,
+    package_service_server::PackageServiceServer,
     stripe_customer_service_server::StripeCustomerServiceServer,
     stripe_endpoint_service_server::StripeEndpointServiceServer,
 };
@@ -22,7 +24,8 @@ use service_kit::{
 use tonic::service::Routes;
 
 use crate::{
-    POLICY, SCHEMA, Settings, authenticator::AskIdentity, clients::rpc::Clients, housekeeping,
+    POLICY, SCHEMA, Settings, authenticator::AskIdentity, client_packages::rpc::ClientPackages,
+    clients::rpc::Clients, housekeeping, instalments::rpc::Instalments, packages::rpc::Packages,
     stripe_customers::rpc::StripeCustomers, stripe_endpoints::rpc::StripeEndpoints, stripe_events,
 };
 
@@ -39,6 +42,10 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let background = vec![housekeeping::task(&db, &settings.housekeeping, &metrics)];
 
     let clients = Clients { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let packages = Packages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let client_packages =
+        ClientPackages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let instalments = Instalments { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
     let stripe_customers =
         StripeCustomers { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
     let stripe_endpoints = StripeEndpoints {
@@ -50,6 +57,9 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let pages = stripe_events::page::pages(db.clone(), keys);
     let server = &settings.server;
     let routes = Routes::new(limited!(ClientServiceServer::new(clients), server))
+        .add_service(limited!(PackageServiceServer::new(packages), server))
+        .add_service(limited!(ClientPackageServiceServer::new(client_packages), server))
+        .add_service(limited!(InstalmentServiceServer::new(instalments), server))
         .add_service(limited!(StripeCustomerServiceServer::new(stripe_customers), server))
         .add_service(limited!(StripeEndpointServiceServer::new(stripe_endpoints), server));
 

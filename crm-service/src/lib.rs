@@ -1,13 +1,19 @@
 //! crm-service: the clients of an account, and what they buy.
 
+mod accounts;
 mod app;
 mod authenticator;
+mod buyer;
+mod client_packages;
 mod clients;
 pub mod config;
 mod constraints;
 mod housekeeping;
+mod instalments;
+mod packages;
 mod policy;
 mod schema;
+mod spelling;
 mod stripe_customers;
 mod stripe_endpoints;
 mod stripe_events;

@@ -9,6 +9,7 @@ use service_kit::{
 use sqlx::{Postgres, postgres::PgArguments, query::QueryAs};
 
 use super::model::{Client, Details, Filter};
+use crate::accounts::met;
 
 type ClientQuery<'q> = QueryAs<'q, Postgres, Client, PgArguments>;
 
@@ -24,8 +25,8 @@ macro_rules! columns {
 pub async fn insert(tx: &mut TenantTx, details: &Details) -> Result<Client, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
     let query = sqlx::query_as(sql!(
-        "WITH met AS (INSERT INTO crm.accounts (id) VALUES ($1) ON CONFLICT DO NOTHING)
-         INSERT INTO crm.clients
+        met!(),
+        "INSERT INTO crm.clients
              (account_id, first_name, last_name, name_key, email, email_key, phone_number, status,
               country, currency, notes, labels, create_time, update_time)
          VALUES ($1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $2, $2)
