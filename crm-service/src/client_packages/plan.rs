@@ -318,7 +318,8 @@ mod tests {
         let keeps_day = |day: &NaiveDate| {
             day.day() == start.day() || (day.day() < start.day() && is_last(*day))
         };
-        let in_step = |pair: &[NaiveDate]| month_of(pair[1]) - month_of(pair[0]) == months.into();
+        let in_step =
+            |pair: &[NaiveDate]| month_of(pair[1]) - month_of(pair[0]) == i64::from(months);
         days.iter().all(keeps_day) && days.windows(2).all(in_step)
     }
 
