@@ -21,11 +21,13 @@ use super::{
     model::{self, Change, Client, Details, Filter},
     sql,
 };
+use crate::directory::Directory;
 
 pub struct Clients {
     pub db: Db,
     pub keys: Arc<Keyring>,
     pub repeats: Repeats,
+    pub directory: Directory,
 }
 
 #[tonic::async_trait]
