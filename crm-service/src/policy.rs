@@ -10,7 +10,7 @@ use service_kit::policy::{
 
 #[rustfmt::skip]
 pub const POLICY: &[Rule] = &[
-    //    method                                             who may call it
+    //    method                                              who may call it
     rule("/crm.v1.ClientPackageService/CancelClientPackage", Needs(ManageClientPackages)),
     rule("/crm.v1.ClientPackageService/CreateClientPackage", Needs(ManageClientPackages)),
     rule("/crm.v1.ClientPackageService/GenerateInstalments", Needs(ManageClientPackages)),
@@ -18,12 +18,16 @@ pub const POLICY: &[Rule] = &[
     rule("/crm.v1.ClientPackageService/ListClientPackages",  SignedIn),
     rule("/crm.v1.ClientPackageService/PreviewInstalments",  Needs(ManageClientPackages)),
     rule("/crm.v1.ClientPackageService/UpdateClientPackage", Needs(ManageClientPackages)),
+    rule("/crm.v1.ClientService/BatchGetClients",            SignedIn),
     rule("/crm.v1.ClientService/CreateClient",               Needs(ManageAllClients)),
     rule("/crm.v1.ClientService/DeleteClient",               Needs(ManageAllClients)),
     rule("/crm.v1.ClientService/GetClient",                  SignedIn),
+    rule("/crm.v1.ClientService/GetClientStatistics",        SignedIn),
     rule("/crm.v1.ClientService/ListClients",                SignedIn),
+    rule("/crm.v1.ClientService/ListMyClients",              SignedIn),
     rule("/crm.v1.ClientService/UndeleteClient",             Needs(ManageAllClients)),
     rule("/crm.v1.ClientService/UpdateClient",               Needs(ManageAllClients)),
+    rule("/crm.v1.ClientService/WatchClients",               SignedIn),
     rule("/crm.v1.InstalmentService/CloseInstalment",        Needs(ManageInstalments)),
     rule("/crm.v1.InstalmentService/CreateInstalment",       Needs(ManageInstalments)),
     rule("/crm.v1.InstalmentService/GetInstalment",          SignedIn),
