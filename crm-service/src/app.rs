@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use axum::Router;
-use proto::crm::v1::client_service_server::ClientServiceServer;
+use proto::crm::v1::{
+    client_service_server::ClientServiceServer, payment_service_server::PaymentServiceServer,
+};
 use service_kit::{
     auth::{Gate, ServiceSecrets},
     config::{DatabaseSettings, StartError},
@@ -20,6 +22,7 @@ use tonic::service::Routes;
 
 use crate::{
     POLICY, SCHEMA, Settings, authenticator::AskIdentity, clients::rpc::Clients, housekeeping,
+    payments::rpc::Payments,
 };
 
 /// As metrics and traces know it.
@@ -34,9 +37,11 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let metrics = Metrics::new(NAME);
     let background = vec![housekeeping::task(&db, &settings.housekeeping, &metrics)];
 
-    let clients = Clients { db: db.clone(), keys, repeats };
+    let clients = Clients { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let payments = Payments { db: db.clone(), keys, repeats };
     let server = &settings.server;
-    let routes = Routes::new(limited!(ClientServiceServer::new(clients), server));
+    let routes = Routes::new(limited!(ClientServiceServer::new(clients), server))
+        .add_service(limited!(PaymentServiceServer::new(payments), server));
 
     Ok(App {
         name: NAME,

@@ -6,6 +6,8 @@ mod clients;
 pub mod config;
 mod constraints;
 mod housekeeping;
+mod instalments;
+mod payments;
 mod policy;
 mod schema;
 mod visibility;

@@ -1,0 +1,3 @@
+//! Instalments: what clients are to pay, and when.
+
+pub mod coverage;
