@@ -7,7 +7,7 @@ use axum::Router;
 use proto::crm::v1::{
     client_package_service_server::ClientPackageServiceServer,
     client_service_server::ClientServiceServer, instalment_service_server::InstalmentServiceServer,
-    package_service_server::PackageServiceServer,
+    package_service_server::PackageServiceServer, payment_service_server::PaymentServiceServer,
 };
 use service_kit::{
     auth::{Gate, ServiceSecrets},
@@ -32,6 +32,7 @@ use crate::{
     identity::Identity,
     instalments::rpc::Instalments,
     packages::rpc::Packages,
+    payments::rpc::Payments,
 };
 
 /// As metrics and traces know it.
@@ -57,12 +58,14 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let packages = Packages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
     let client_packages =
         ClientPackages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
-    let instalments = Instalments { db: db.clone(), keys, repeats };
+    let instalments = Instalments { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let payments = Payments { db: db.clone(), keys, repeats };
     let server = &settings.server;
     let routes = Routes::new(limited!(ClientServiceServer::new(clients), server))
         .add_service(limited!(PackageServiceServer::new(packages), server))
         .add_service(limited!(ClientPackageServiceServer::new(client_packages), server))
-        .add_service(limited!(InstalmentServiceServer::new(instalments), server));
+        .add_service(limited!(InstalmentServiceServer::new(instalments), server))
+        .add_service(limited!(PaymentServiceServer::new(payments), server));
 
     Ok(App {
         name: NAME,

@@ -13,6 +13,7 @@ mod housekeeping;
 mod identity;
 mod instalments;
 mod packages;
+mod payments;
 mod policy;
 mod schema;
 mod spelling;

@@ -1,7 +1,8 @@
 //! Who may call which method of crm-service.
 
 use proto::common::v1::Permission::{
-    ManageAllClients, ManageClientPackages, ManageInstalments, ManagePackages,
+    ManageAllClients, ManageClientPackages, ManageInstalments, ManagePackages, ManagePayments,
+    RefundPayments,
 };
 use service_kit::policy::{
     Access::{Needs, SignedIn},
@@ -39,4 +40,15 @@ pub const POLICY: &[Rule] = &[
     rule("/crm.v1.PackageService/ListPackages",              SignedIn),
     rule("/crm.v1.PackageService/UndeletePackage",           Needs(ManagePackages)),
     rule("/crm.v1.PackageService/UpdatePackage",             Needs(ManagePackages)),
+    rule("/crm.v1.PaymentService/AllocatePayment",           Needs(ManagePayments)),
+    rule("/crm.v1.PaymentService/CreatePayment",             Needs(ManagePayments)),
+    rule("/crm.v1.PaymentService/DisputePayment",            Needs(RefundPayments)),
+    rule("/crm.v1.PaymentService/GetPayment",                SignedIn),
+    rule("/crm.v1.PaymentService/GetPaymentStatistics",      SignedIn),
+    rule("/crm.v1.PaymentService/ListPayments",              SignedIn),
+    rule("/crm.v1.PaymentService/MarkPaymentFailed",         Needs(RefundPayments)),
+    rule("/crm.v1.PaymentService/RefundPayment",             Needs(RefundPayments)),
+    rule("/crm.v1.PaymentService/ResolveDispute",            Needs(RefundPayments)),
+    rule("/crm.v1.PaymentService/UpdatePayment",             Needs(ManagePayments)),
+    rule("/crm.v1.PaymentService/VoidPayment",               Needs(ManagePayments)),
 ];
