@@ -75,9 +75,11 @@ macro_rules! seen {
 }
 
 pub(crate) use seen;
+
 /// Whose parts in clients a caller has: 0 has none.
 pub fn employee_id(caller: &Caller) -> i64 {
     match caller.actor() {
         Actor::Employee(id) => id,
         Actor::ApiKey(_) | Actor::System(_) => 0,
     }
+}
