@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proto::crm::v1::{
     client_package_service_server::ClientPackageServiceServer,
     client_service_server::ClientServiceServer, instalment_service_server::InstalmentServiceServer,
-    package_service_server::PackageServiceServer,
+    package_service_server::PackageServiceServer, payment_service_server::PaymentServiceServer,
     stripe_customer_service_server::StripeCustomerServiceServer,
     stripe_endpoint_service_server::StripeEndpointServiceServer,
 };
@@ -24,9 +24,19 @@ use service_kit::{
 use tonic::service::Routes;
 
 use crate::{
-    POLICY, SCHEMA, Settings, authenticator::AskIdentity, client_packages::rpc::ClientPackages,
-    clients::rpc::Clients, housekeeping, instalments::rpc::Instalments, packages::rpc::Packages,
-    stripe_customers::rpc::StripeCustomers, stripe_endpoints::rpc::StripeEndpoints, stripe_events,
+    POLICY, SCHEMA, Settings,
+    authenticator::AskIdentity,
+    client_packages::rpc::ClientPackages,
+    clients::{rpc::Clients, watch::news::News},
+    directory::{self, Directory},
+    housekeeping,
+    identity::Identity,
+    instalments::rpc::Instalments,
+    packages::rpc::Packages,
+    payments::rpc::Payments,
+    stripe_customers::rpc::StripeCustomers,
+    stripe_endpoints::rpc::StripeEndpoints,
+    stripe_events,
 };
 
 /// As metrics and traces know it.
@@ -35,17 +45,25 @@ pub const NAME: &str = "crm-service";
 /// Puts the service together: connected, but not listening yet.
 pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, StartError> {
     let keys = Arc::new(Keyring::from_setting("CRM_KEYS", settings.keys.as_ref())?);
-    let authenticator = Arc::new(AskIdentity::new(&settings.identity)?);
+    let identity = Identity::new(&settings.identity)?;
     let db = Db::connect(database(settings)?, &SCHEMA).await?;
     let repeats = Repeats::new(keys.clone());
     let metrics = Metrics::new(NAME);
-    let background = vec![housekeeping::task(&db, &settings.housekeeping, &metrics)];
+    let directory = Directory { db: db.clone(), identity: identity.clone() };
+    let news = Arc::new(News::new(db.clone()));
+    let background = vec![
+        news.task(),
+        directory::follow::task(directory.clone()),
+        housekeeping::task(&db, &settings.housekeeping, &metrics),
+    ];
 
-    let clients = Clients { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let clients =
+        Clients { db: db.clone(), keys: keys.clone(), repeats: repeats.clone(), directory, news };
     let packages = Packages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
     let client_packages =
         ClientPackages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
     let instalments = Instalments { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let payments = Payments { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
     let stripe_customers =
         StripeCustomers { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
     let stripe_endpoints = StripeEndpoints {
@@ -60,6 +78,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         .add_service(limited!(PackageServiceServer::new(packages), server))
         .add_service(limited!(ClientPackageServiceServer::new(client_packages), server))
         .add_service(limited!(InstalmentServiceServer::new(instalments), server))
+        .add_service(limited!(PaymentServiceServer::new(payments), server))
         .add_service(limited!(StripeCustomerServiceServer::new(stripe_customers), server))
         .add_service(limited!(StripeEndpointServiceServer::new(stripe_endpoints), server));
 
@@ -69,7 +88,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         pages,
         gate: Gate {
             policy: Policy::new(POLICY),
-            authenticator,
+            authenticator: Arc::new(AskIdentity(identity)),
             // No service calls this one.
             service_secrets: ServiceSecrets::default(),
             reflection: server.reflection,

@@ -23,6 +23,7 @@ pub struct Buyer {
 pub enum Belonging {
     ClientPackage(i64),
     Instalment(i64),
+    Payment(i64),
     StripeCustomer(i64),
 }
 
@@ -47,64 +48,46 @@ pub fn stored_currency(code: &str) -> Result<Currency, Error> {
     Currency::parse(code).map_err(|flaw| Error::internal(format!("currency {code:?} {flaw}")))
 }
 
-/// A client whom the caller sees, deleted or not: their money is this transaction's until it
+/// A client whom the caller sees, deleted or not, and whose money is this transaction's until it
 /// ends.
-pub async fn lock(tx: &mut TenantTx, scope: Scope, id: i64) -> Result<Option<Buyer>, Error> {
-    let account_id = tx.account_id();
-    let query = sqlx::query_as(sql!(
-        "SELECT id, currency, delete_time FROM crm.clients
-         WHERE account_id = $1 AND id = $2 AND ",
-        seen!("clients.id"),
-        " FOR NO KEY UPDATE"
-    ))
-    .bind(account_id)
-    .bind(id)
-    .bind(scope.employee_id());
-    tx.optional(query).await
+macro_rules! lock {
+    ($id:literal) => {
+        sql!(
+            "SELECT id, currency, delete_time FROM crm.clients WHERE account_id = $1 AND id = ",
+            $id,
+            " AND ",
+            seen!("clients.id"),
+            " FOR NO KEY UPDATE"
+        )
+    };
 }
 
-/// The same client by something that is theirs.
+/// A client by id.
+pub async fn lock(tx: &mut TenantTx, scope: Scope, id: i64) -> Result<Option<Buyer>, Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query_as(lock!("$2"));
+    tx.optional(query.bind(account_id).bind(id).bind(scope.employee_id())).await
+}
+
+/// The same by something that is theirs, and never becomes another's.
+#[rustfmt::skip]
 pub async fn lock_of(
     tx: &mut TenantTx,
     scope: Scope,
     belonging: Belonging,
 ) -> Result<Option<Buyer>, Error> {
     let account_id = tx.account_id();
-    let (query, id) = match belonging {
-        Belonging::ClientPackage(id) => (
-            sqlx::query_as(sql!(
-                "SELECT id, currency, delete_time FROM crm.clients
-                 WHERE account_id = $1 AND id = (
-                     SELECT client_id FROM crm.client_packages WHERE account_id = $1 AND id = $2)
-                   AND ",
-                seen!("clients.id"),
-                " FOR NO KEY UPDATE"
-            )),
-            id,
-        ),
-        Belonging::Instalment(id) => (
-            sqlx::query_as(sql!(
-                "SELECT id, currency, delete_time FROM crm.clients
-                 WHERE account_id = $1 AND id = (
-                     SELECT client_id FROM crm.instalments WHERE account_id = $1 AND id = $2)
-                   AND ",
-                seen!("clients.id"),
-                " FOR NO KEY UPDATE"
-            )),
-            id,
-        ),
-        Belonging::StripeCustomer(id) => (
-            sqlx::query_as(sql!(
-                "SELECT id, currency, delete_time FROM crm.clients
-                 WHERE account_id = $1 AND id = (
-                     SELECT client_id FROM crm.stripe_customers WHERE account_id = $1 AND id = $2)
-                   AND ",
-                seen!("clients.id"),
-                " FOR NO KEY UPDATE"
-            )),
-            id,
-        ),
+    let (text, id) = match belonging {
+        Belonging::ClientPackage(id) =>
+            (lock!("(SELECT client_id FROM crm.client_packages WHERE account_id = $1 AND id = $2)"), id),
+        Belonging::Instalment(id) =>
+            (lock!("(SELECT client_id FROM crm.instalments WHERE account_id = $1 AND id = $2)"), id),
+        Belonging::Payment(id) =>
+            (lock!("(SELECT client_id FROM crm.payments WHERE account_id = $1 AND id = $2)"), id),
+        Belonging::StripeCustomer(id) =>
+            (lock!("(SELECT client_id FROM crm.stripe_customers WHERE account_id = $1 AND id = $2)"), id),
     };
+    let query = sqlx::query_as(text);
     tx.optional(query.bind(account_id).bind(id).bind(scope.employee_id())).await
 }
 

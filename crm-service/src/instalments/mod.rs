@@ -8,6 +8,7 @@
 //!   no other one of it has.
 //! - Whether one is overdue is worked out when it is read: it depends on the day.
 
+pub mod coverage;
 pub mod model;
 pub mod rpc;
 pub mod sql;

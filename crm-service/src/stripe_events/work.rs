@@ -9,7 +9,7 @@ use proto::common::v1::ErrorReason as Reason;
 use service_kit::{
     db::{Act, TenantTx},
     error::Error,
-    fields::{Currency, Money},
+    fields::Money,
 };
 
 use super::{
@@ -17,10 +17,11 @@ use super::{
     sql::{self, State, Stored},
 };
 use crate::{
-    buyer,
+    buyer::{self, stored_currency},
     payments::{
         ledger::Dispute,
         model::Payment,
+        sql as payments_sql,
         work::{self as payments, Cover, NewPayment},
     },
     stripe_customers::{self, model::StripeCustomer},
@@ -129,7 +130,7 @@ impl Settling {
             return self.correct(tx, event, payment, has_failed).await;
         }
         let Some(customer) = find_customer(tx, event).await? else { return Ok(State::Parked) };
-        let party = payments::lock_client(tx, EVERYTHING, customer.client_id, "client_id").await?;
+        let buyer = payments::lock_client(tx, EVERYTHING, customer.client_id, "client_id").await?;
         let new = NewPayment {
             amount: money,
             has_failed,
@@ -139,7 +140,7 @@ impl Settling {
             stripe_charge_id: Some(event.charge_id.clone()),
         };
         let cover = if has_failed { Cover::Nothing } else { cover(tx, event).await? };
-        let (_, act) = payments::record(tx, &party, new, cover).await?;
+        let (_, act) = payments::record(tx, &buyer, new, cover).await?;
         self.acts.push(act);
         Ok(State::Applied)
     }
@@ -240,13 +241,9 @@ async fn find_customer(
 
 /// The payment that a charge became, of a client who is locked first.
 async fn find_payment(tx: &mut TenantTx, charge_id: &str) -> Result<Option<Payment>, Error> {
-    let Some(id) = crate::payments::sql::find_by_charge(tx, charge_id).await? else {
+    let Some(id) = payments_sql::find_by_charge(tx, charge_id).await? else {
         return Ok(None);
     };
     let (_, payment) = payments::lock_payment(tx, EVERYTHING, id, "id").await?;
     Ok(Some(payment))
-}
-
-fn stored_currency(code: &str) -> Result<Currency, Error> {
-    Currency::parse(code).map_err(|flaw| Error::internal(format!("currency {code:?} {flaw}")))
 }
