@@ -21,7 +21,7 @@ use super::{
     totals::{Of, Total},
     work::{Cover, NewPayment},
 };
-use crate::visibility::Scope;
+use crate::{buyer::stored_currency, visibility::Scope};
 
 /// A payment as it is.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -46,7 +46,7 @@ pub struct Payment {
 
 impl Payment {
     pub fn currency(&self) -> Result<Currency, Error> {
-        known_currency(&self.currency)
+        stored_currency(&self.currency)
     }
 
     /// The names of the fields in which people changed it since.
@@ -58,11 +58,6 @@ impl Payment {
         ];
         fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
     }
-}
-
-/// From a column, in which there is no other.
-fn known_currency(code: &str) -> Result<Currency, Error> {
-    Currency::parse(code).map_err(|_| Error::internal("a currency that nobody knows is stored"))
 }
 
 /// A payment as it was asked for: its currency may be the client's, who is not read yet.

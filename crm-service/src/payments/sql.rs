@@ -16,7 +16,7 @@ use super::{
     model::{Filter, Payment},
     totals::{Shift, bind_shift, totals_shifted},
 };
-use crate::visibility::Scope;
+use crate::visibility::{Scope, seen};
 
 /// The columns of a [`Payment`], and what it covers, which only the entries know.
 macro_rules! select {

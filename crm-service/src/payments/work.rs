@@ -168,7 +168,6 @@ pub async fn fail(tx: &mut TenantTx, payment: Payment, reason: &str) -> Done {
 }
 
 /// It came in after all.
-#[expect(dead_code, reason = "no person says so: Stripe does")]
 pub async fn succeed(tx: &mut TenantTx, payment: Payment) -> Done {
     let facts = payment.facts.succeed()?;
     let event = Some(Event { kind: "paid", amount: facts.amount, reason: "" });

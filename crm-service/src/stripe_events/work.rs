@@ -141,7 +141,7 @@ impl Settling {
         };
         let cover = if has_failed { Cover::Nothing } else { cover(tx, event).await? };
         let (_, act) = payments::record(tx, &buyer, new, cover).await?;
-        self.acts.push(act);
+        self.acts.extend(act);
         Ok(State::Applied)
     }
 
@@ -156,13 +156,15 @@ impl Settling {
         if payment.facts.has_failed == has_failed {
             return Ok(State::Applied);
         }
-        let (_, act) = if has_failed {
-            payments::fail(tx, payment, "").await?
+        if has_failed {
+            let (_, act) = payments::fail(tx, payment, "").await?;
+            self.acts.extend(act);
         } else {
+            let (payment, succeeded) = payments::succeed(tx, payment).await?;
             let cover = cover(tx, event).await?;
-            payments::succeed(tx, payment, cover).await?
-        };
-        self.acts.push(act);
+            let (_, covered) = payments::allocate(tx, payment, cover).await?;
+            self.acts.extend(succeeded.into_iter().chain(covered));
+        }
         Ok(State::Applied)
     }
 
@@ -199,10 +201,14 @@ impl Settling {
                 if payment.facts.dispute == outcome {
                     return Ok(State::Applied);
                 }
-                payments::resolve(tx, payment, is_won).await?
+                if is_won {
+                    payments::win_dispute(tx, payment).await?
+                } else {
+                    payments::lose_dispute(tx, payment).await?
+                }
             }
         };
-        self.acts.push(done.1);
+        self.acts.extend(done.1);
         Ok(State::Applied)
     }
 

@@ -24,8 +24,8 @@ impl Crm {
 
     /// Ties a client to a customer of Stripe.
     pub async fn tie(&self, by: &Person, client_id: i64, stripe_id: &str) -> pb::StripeCustomer {
-        let answer = self.stripe_customers().create_stripe_customer(signed(by, tie(client_id, stripe_id)));
-        answer.await.unwrap().into_inner().stripe_customer.unwrap()
+        let request = signed(by, tie(client_id, stripe_id));
+        self.stripe_customers().create_stripe_customer(request).await.unwrap().into_inner().stripe_customer.unwrap()
     }
 
     pub async fn customer(&self, by: &Person, id: i64) -> Result<pb::StripeCustomer, tonic::Status> {
@@ -248,8 +248,9 @@ async fn a_signing_secret_is_never_shown_again_nor_found_in_the_database() {
     let ana = crm.sign_up("ana").await;
     let endpoint = crm.endpoint(&ana, "whsec_FindMeIfYouCan", false).await;
     assert!(endpoint.has_secret && endpoint.webhook_url.contains("/stripe/webhook/"));
-    let list = crm.stripe_endpoints().list_stripe_endpoints(signed(&ana, Default::default()));
-    assert!(!format!("{:?}", list.await.unwrap()).contains("FindMe"));
+    let list = signed(&ana, pb::ListStripeEndpointsRequest::default());
+    let list = crm.stripe_endpoints().list_stripe_endpoints(list).await.unwrap();
+    assert!(!format!("{list:?}").contains("FindMe"));
     let dump = crm.database.dump().await;
     assert!(dump.contains(&endpoint.webhook_url[endpoint.webhook_url.len() - 32..]), "it can find");
     assert!(!dump.contains("FindMe") && !dump.contains(&hex::encode("FindMe")));
@@ -260,7 +261,8 @@ async fn a_signing_secret_is_never_shown_again_nor_found_in_the_database() {
             secret: bad.into(),
             ..Default::default()
         };
-        let answer = crm.stripe_endpoints().rotate_stripe_endpoint_secret(signed(&ana, rotate));
-        assert_eq!(refusal(answer.await).fields, ["secret"], "{bad:?}");
+        let mut endpoints = crm.stripe_endpoints();
+        let answer = endpoints.rotate_stripe_endpoint_secret(signed(&ana, rotate)).await;
+        assert_eq!(refusal(answer).fields, ["secret"], "{bad:?}");
     }
 }

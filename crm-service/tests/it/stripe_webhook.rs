@@ -37,8 +37,8 @@ impl Crm {
             secret: secret.into(),
             ..Default::default()
         };
-        let rotated = self.stripe_endpoints().rotate_stripe_endpoint_secret(signed(by, request));
-        rotated.await.unwrap().into_inner().stripe_endpoint.unwrap()
+        let request = signed(by, request);
+        self.stripe_endpoints().rotate_stripe_endpoint_secret(request).await.unwrap().into_inner().stripe_endpoint.unwrap()
     }
 
     /// Delivers an event as Stripe does; the status of the answer.
