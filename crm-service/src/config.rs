@@ -108,7 +108,7 @@ mod tests {
         let read = |url: Option<&str>| {
             let source = match url {
                 Some(url) => Source::from([("CRM_PUBLIC_URL", url)]),
-                None => Source::from([]),
+                None => Source::from([("CRM_SIGN", "") ; 0]),
             };
             let mut reader = Reader::new(&source);
             let url = Settings::read(&mut reader).public_url;

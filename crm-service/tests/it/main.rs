@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod access;
+mod assignments;
 mod client_packages;
 mod clients;
 mod conventions;
@@ -15,11 +16,14 @@ mod lists;
 mod operators;
 mod outages;
 mod packages;
+mod people;
 mod plans;
 mod reflection;
 mod repeats;
 mod sales;
 mod sales_access;
+mod statistics;
 mod stripe_customers;
 mod stripe_webhook;
 mod support;
+mod visibility;
