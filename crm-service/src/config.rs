@@ -106,10 +106,7 @@ mod tests {
     #[test]
     fn stripe_is_told_where_the_service_is_reached() {
         let read = |url: Option<&str>| {
-            let source = match url {
-                Some(url) => Source::from([("CRM_PUBLIC_URL", url)]),
-                None => Source::from([("CRM_SIGN", "") ; 0]),
-            };
+            let source = Source::from_iter(url.map(|url| ("CRM_PUBLIC_URL", url)));
             let mut reader = Reader::new(&source);
             let url = Settings::read(&mut reader).public_url;
             let said = reader.finish(&[]).err().map(|error| error.to_string()).unwrap_or_default();

@@ -58,7 +58,7 @@ impl Crm {
     }
 
     async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> u16 {
-        let answer = http::post(&self.address.to_string(), path, headers, body.as_bytes()).await;
+        let answer = http::post(&self.address().to_string(), path, headers, body.as_bytes()).await;
         let status = answer.split(' ').nth(1);
         status.unwrap_or_else(|| panic!("no answer: {answer:?}")).parse().unwrap()
     }
