@@ -237,6 +237,7 @@ fn same_currency(monthly: &Amount, currency: Currency) -> Result<i64, Flaw> {
 #[derive(Default)]
 pub struct Change {
     price: Option<Amount>,
+    #[expect(clippy::option_option, reason = "left as it is, taken away, or another one")]
     monthly: Option<Option<Amount>>,
     schedule: Option<Schedule>,
     start: Option<NaiveDate>,
@@ -348,17 +349,14 @@ impl Preview {
         let schedule = fields.take("payment_schedule", needed_if(is_new, schedule));
         let start = fields.take("start_date", optional_date(&request.start_date));
         let (price, monthly, schedule, start) = (price?, monthly?, schedule?, start?);
-        Some(match (is_new, schedule) {
-            (true, Some(schedule)) => {
-                let start = start.unwrap_or(today);
-                Self::Offer(Offer { price, monthly, schedule, start, status: Status::Active })
-            }
-            _ => {
-                let monthly = monthly.map(Some);
-                let change = Change { price, monthly, schedule, start, ..Change::default() };
-                Self::Of(request.client_package_id, change)
-            }
-        })
+        if is_new {
+            let (schedule, start) = (schedule?, start.unwrap_or(today));
+            let status = Status::Active;
+            return Some(Self::Offer(Offer { price, monthly, schedule, start, status }));
+        }
+        let monthly = monthly.map(Some);
+        let change = Change { price, monthly, schedule, start, ..Change::default() };
+        Some(Self::Of(request.client_package_id, change))
     }
 }
 

@@ -134,8 +134,8 @@ impl ClientPackageService for ClientPackages {
         details.must_suit(&before.details, &standing)?;
         let changes = details.changes(&before.details);
         let act = Act::on("client_package", id, "update").with("fields", changes);
-        let changed = sql::update(&mut tx, id, &details).await?;
-        let answer = pb::UpdateClientPackageResponse { client_package: Some(changed.into()) };
+        let after = sql::update(&mut tx, id, &details).await?;
+        let answer = pb::UpdateClientPackageResponse { client_package: Some(after.into()) };
         repeat.finish(tx, [act], answer).await
     }
 

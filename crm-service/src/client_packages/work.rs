@@ -1,6 +1,6 @@
 //! What do several methods on client packages have in common?
 
-use service_kit::{db::TenantTx, error::Error};
+use service_kit::{db::TenantTx, error::Error, fields::Currency};
 
 use super::{
     model::{ClientPackage, Details, Preview, Standing},
@@ -11,7 +11,6 @@ use crate::{
     instalments,
     visibility::Scope,
 };
-use service_kit::fields::Currency;
 
 /// A client package that nobody else changes until the transaction ends, and whose it is.
 pub async fn lock(

@@ -92,6 +92,7 @@ fn columns_of(price: Option<Money>) -> (Option<i64>, Option<String>) {
 pub struct Change {
     package_name: Option<Text<255>>,
     description: Option<Notes>,
+    #[expect(clippy::option_option, reason = "left as it is, taken away, or another one")]
     list_price: Option<Option<Money>>,
 }
 
