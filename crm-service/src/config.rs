@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn stripe_is_told_where_the_service_is_reached() {
         let read = |url: Option<&str>| {
-            let source = Source::from_iter(url.map(|url| ("CRM_PUBLIC_URL", url)));
+            let source = Source::from(url.map(|url| ("CRM_PUBLIC_URL", url)));
             let mut reader = Reader::new(&source);
             let url = Settings::read(&mut reader).public_url;
             let said = reader.finish(&[]).err().map(|error| error.to_string()).unwrap_or_default();

@@ -18,27 +18,29 @@ use super::{
 };
 use crate::visibility::{Scope, seen};
 
-/// The columns of a [`Payment`], and what it covers, which only the entries know.
+/// The columns of a [`Payment`], and what it covers, which only the entries know: the ids of the
+/// instalments, and then as many amounts. It is a column and no join, so that it is looked up
+/// for the rows of a page and not for all that were sorted.
 macro_rules! select {
     () => {
         "SELECT id, client_id, currency, amount, refunded, has_failed, dispute, paid_at,
              external_reference, notes, dispute_reason, dispute_time, void_time, void_reason,
              stripe_charge_id, create_time, update_time, version,
-             instalment_ids, instalment_amounts
+             (SELECT array_agg(instalment_id) || array_agg(covered)
+              FROM (SELECT instalment_id, sum(amount)::bigint AS covered
+                    FROM crm.allocation_entries
+                    WHERE account_id = $1 AND payment_id = payments.id AND payments.allocated > 0
+                    GROUP BY instalment_id HAVING sum(amount) <> 0) AS instalments) AS covers
          FROM crm.payments
-         LEFT JOIN LATERAL (
-             SELECT array_agg(instalment_id) AS instalment_ids, array_agg(covered) AS instalment_amounts
-             FROM (SELECT instalment_id, sum(amount)::bigint AS covered
-                   FROM crm.allocation_entries
-                   WHERE account_id = $1 AND payment_id = payments.id AND payments.allocated > 0
-                   GROUP BY instalment_id HAVING sum(amount) <> 0) AS each_covered) AS covered ON true
          WHERE account_id = "
     };
 }
 
 impl FromRow<'_, PgRow> for Facts {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        let column = |name| row.try_get::<Option<Vec<i64>>, _>(name).map(Option::unwrap_or_default);
+        let covers: Option<Vec<i64>> = row.try_get("covers")?;
+        let mut ids = covers.unwrap_or_default();
+        let amounts = ids.split_off(ids.len() / 2);
         let dispute: String = row.try_get("dispute")?;
         let void_time: Option<DateTime<Utc>> = row.try_get("void_time")?;
         Ok(Self {
@@ -47,7 +49,7 @@ impl FromRow<'_, PgRow> for Facts {
             has_failed: row.try_get("has_failed")?,
             dispute: dispute_from_text(&dispute),
             is_void: void_time.is_some(),
-            allocations: zip(column("instalment_ids")?, column("instalment_amounts")?).collect(),
+            allocations: zip(ids, amounts).collect(),
         })
     }
 }
