@@ -16,7 +16,10 @@ use super::{
     statistics::Statistics,
     work::WHOLE_ACCOUNT,
 };
-use crate::visibility::Scope;
+use crate::{
+    accounts::met,
+    visibility::{Scope, seen},
+};
 
 type ClientQuery<'q> = QueryAs<'q, Postgres, Client, PgArguments>;
 
@@ -35,6 +38,8 @@ macro_rules! columns {
     };
 }
 
+pub(super) use {columns, own_columns};
+
 /// An employee's own clients, in the order of an index over those alone: what lists are sorted
 /// by is theirs, everything else the client's.
 macro_rules! of_member {
@@ -44,21 +49,12 @@ macro_rules! of_member {
     };
 }
 
-/// Whether the client `$2` is one of those that the employee `$3`, or anybody, sees.
-macro_rules! is_seen {
-    () => {
-        "($3::bigint IS NULL OR EXISTS (
-             SELECT 1 FROM crm.client_members
-             WHERE account_id = $1 AND employee_id = $3 AND client_id = $2))"
-    };
-}
-
 /// Adds a client to the account, which comes into being with its first one.
 pub async fn insert(tx: &mut TenantTx, details: &Details) -> Result<Client, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
     let query = sqlx::query_as(sql!(
-        "WITH met AS (INSERT INTO crm.accounts (id) VALUES ($1) ON CONFLICT DO NOTHING)
-         INSERT INTO crm.clients
+        met!(),
+        "INSERT INTO crm.clients
              (account_id, first_name, last_name, name_key, email, email_key, phone_number, status,
               country, currency, notes, labels, coach_id, closer_id, setter_id, create_time,
               update_time)
@@ -96,7 +92,7 @@ pub async fn find(tx: &mut TenantTx, scope: Scope, id: i64) -> Result<Option<Cli
         columns!(),
         " FROM crm.clients
          WHERE account_id = $1 AND id = $2 AND delete_time IS NULL AND ",
-        is_seen!()
+        seen!("$2")
     ))
     .bind(account_id)
     .bind(id)
@@ -121,7 +117,7 @@ pub async fn lock(tx: &mut TenantTx, scope: Scope, id: i64) -> Result<Option<Cli
         "SELECT ",
         columns!(),
         " FROM crm.clients WHERE account_id = $1 AND id = $2 AND ",
-        is_seen!(),
+        seen!("$2"),
         " FOR NO KEY UPDATE"
     ))
     .bind(account_id)

@@ -4,18 +4,25 @@
 
 mod access;
 mod assignments;
+mod client_packages;
 mod clients;
 mod conventions;
+mod costs;
 mod health;
 mod hostile;
 mod housekeeping;
+mod instalments;
 mod isolation;
 mod lists;
 mod operators;
 mod outages;
+mod packages;
 mod people;
+mod plans;
 mod reflection;
 mod repeats;
+mod sales;
+mod sales_access;
 mod statistics;
 mod support;
 mod visibility;
