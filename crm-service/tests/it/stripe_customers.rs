@@ -1,5 +1,6 @@
 //! Which client is which customer of Stripe, and the addresses that Stripe delivers to.
 
+use prost::Message;
 use proto::{
     common::v1::{Permission, Role},
     crm::v1::{
@@ -264,5 +265,89 @@ async fn a_signing_secret_is_never_shown_again_nor_found_in_the_database() {
         let mut endpoints = crm.stripe_endpoints();
         let answer = endpoints.rotate_stripe_endpoint_secret(signed(&ana, rotate)).await;
         assert_eq!(refusal(answer).fields, ["secret"], "{bad:?}");
+    }
+}
+
+/// What somebody has at Stripe.
+pub struct Tied {
+    client: i64,
+    customer: i64,
+    endpoint: i64,
+}
+
+impl Crm {
+    pub async fn tied(&self, by: &Person) -> Tied {
+        let client = self.create(by, named("Tia", "")).await.id;
+        // Not active, so that a second one can be added.
+        let mut request = tie(client, &format!("cus_of_{client}"));
+        request.stripe_customer.as_mut().unwrap().status = Status::Inactive.into();
+        let customer = self.stripe_customers().create_stripe_customer(signed(by, request)).await;
+        let customer = customer.unwrap().into_inner().stripe_customer.unwrap().id;
+        let endpoint = self.endpoint(by, "whsec_1", false).await.id;
+        Tied { client, customer, endpoint }
+    }
+}
+
+/// Output-only fields, and those that never change.
+pub const IGNORED: &[(&str, &str)] = &[
+    ("/crm.v1.StripeCustomerService/CreateStripeCustomer", "stripe_customer.id"),
+    ("/crm.v1.StripeCustomerService/UpdateStripeCustomer", "stripe_customer.client_id"),
+    ("/crm.v1.StripeEndpointService/CreateStripeEndpoint", "stripe_endpoint.id"),
+];
+
+/// Fields by which lists are narrowed.
+pub const OMITTED: &[(&str, &str)] =
+    &[("/crm.v1.StripeCustomerService/ListStripeCustomers", "client_id")];
+
+impl Tied {
+    /// What a field of a method would name of these; nothing where it is about something else.
+    pub fn named(&self, method: &str, field: &str) -> Option<i64> {
+        let service = method.split('/').nth(1).unwrap();
+        match (service, field.rsplit('.').next().unwrap()) {
+            ("crm.v1.StripeCustomerService", "client_id") => Some(self.client),
+            ("crm.v1.StripeCustomerService", _) => Some(self.customer),
+            ("crm.v1.StripeEndpointService", _) => Some(self.endpoint),
+            _ => None,
+        }
+    }
+
+    /// For each method with an id a call that succeeds, encoded.
+    pub fn examples(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let Self { client, customer, endpoint } = *self;
+        let secret = "whsec_2".to_owned();
+        vec![
+            (
+                "/crm.v1.StripeCustomerService/CreateStripeCustomer",
+                tie(client, "cus_another").encode_to_vec(),
+            ),
+            (
+                "/crm.v1.StripeCustomerService/GetStripeCustomer",
+                pb::GetStripeCustomerRequest { id: customer }.encode_to_vec(),
+            ),
+            (
+                "/crm.v1.StripeCustomerService/ListStripeCustomers",
+                pb::ListStripeCustomersRequest { client_id: client, ..Default::default() }
+                    .encode_to_vec(),
+            ),
+            (
+                "/crm.v1.StripeCustomerService/UpdateStripeCustomer",
+                change(customer, Status::Inactive).encode_to_vec(),
+            ),
+            (
+                "/crm.v1.StripeCustomerService/DeleteStripeCustomer",
+                pb::DeleteStripeCustomerRequest { id: customer, ..Default::default() }
+                    .encode_to_vec(),
+            ),
+            (
+                "/crm.v1.StripeEndpointService/RotateStripeEndpointSecret",
+                pb::RotateStripeEndpointSecretRequest { id: endpoint, secret, ..Default::default() }
+                    .encode_to_vec(),
+            ),
+            (
+                "/crm.v1.StripeEndpointService/DeleteStripeEndpoint",
+                pb::DeleteStripeEndpointRequest { id: endpoint, ..Default::default() }
+                    .encode_to_vec(),
+            ),
+        ]
     }
 }
