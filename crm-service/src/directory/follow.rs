@@ -16,10 +16,7 @@ use super::{
     model::{News, Position, State, Word},
     sql,
 };
-use crate::{
-    clients::leave::take_parts,
-    identity::Identity,
-};
+use crate::{clients::leave::take_parts, identity::Identity};
 
 /// A stream that shows no life for so long is dead: identity does every ten seconds or so.
 const SILENCE: Duration = Duration::from_secs(30);

@@ -489,7 +489,7 @@ async fn a_stream_ends_when_what_its_caller_sees_is_something_else() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
     let (bob, eve) = (crm.hire(&ana, "bob").await, crm.hire(&ana, "eve").await);
-    crm.grant(&ana, eve.id, &[Permission::ViewAllClients]).await;
+    crm.grant(&ana, &eve.person, &[Permission::ViewAllClients]).await;
     let (his, mut hers) =
         (Watcher::new(&crm, &bob.person).await, Watcher::new(&crm, &eve.person).await);
     let (before, hers_before) = (his.cursor.clone(), hers.cursor.clone());
@@ -505,7 +505,7 @@ async fn a_stream_ends_when_what_its_caller_sees_is_something_else() {
     anew.is_silent().await;
     // She sees what she saw.
     hers.take(1).await;
-    crm.grant(&ana, eve.id, &[]).await;
+    crm.grant(&ana, &eve.person, &[]).await;
     let (code, reason, _) = hers.end().await;
     assert_eq!((code, reason.as_str()), (Code::OutOfRange, "CURSOR_EXPIRED"));
     let refused = refusal(Watcher::from(&crm, &eve.person, &hers_before).await.map(|_| ()));
