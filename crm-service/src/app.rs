@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use axum::Router;
-use proto::crm::v1::client_service_server::ClientServiceServer;
+use proto::crm::v1::{
+    audit_service_server::AuditServiceServer, client_service_server::ClientServiceServer,
+    report_service_server::ReportServiceServer,
+};
 use service_kit::{
     auth::{Gate, ServiceSecrets},
     config::{DatabaseSettings, StartError},
@@ -19,7 +22,8 @@ use service_kit::{
 use tonic::service::Routes;
 
 use crate::{
-    POLICY, SCHEMA, Settings, authenticator::AskIdentity, clients::rpc::Clients, housekeeping,
+    POLICY, SCHEMA, Settings, audit::rpc::Audit, authenticator::AskIdentity, clients::rpc::Clients,
+    housekeeping, reports::rpc::Reports,
 };
 
 /// As metrics and traces know it.
@@ -34,9 +38,13 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let metrics = Metrics::new(NAME);
     let background = vec![housekeeping::task(&db, &settings.housekeeping, &metrics)];
 
+    let audit = Audit { db: db.clone(), keys: keys.clone() };
     let clients = Clients { db: db.clone(), keys, repeats };
+    let reports = Reports { db: db.clone() };
     let server = &settings.server;
-    let routes = Routes::new(limited!(ClientServiceServer::new(clients), server));
+    let routes = Routes::new(limited!(ClientServiceServer::new(clients), server))
+        .add_service(limited!(AuditServiceServer::new(audit), server))
+        .add_service(limited!(ReportServiceServer::new(reports), server));
 
     Ok(App {
         name: NAME,

@@ -1,17 +1,41 @@
 //! What of crm-service's is too old to be of use?
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use service_kit::{
     config::HousekeepingSettings,
     db::Db,
-    housekeeping::{Chore, Housekeeping},
+    housekeeping::{Chore, DAY, Housekeeping, KEEP_ANSWERS},
     serve::Background,
+    sql,
     telemetry::metrics::Metrics,
 };
 
-/// Nothing but what both services have.
-const CHORES: &[Chore] = &[];
+/// Longer than Stripe delivers anything again, or takes to tell of a charge what it tells late.
+const KEEP_STRIPE_EVENTS: Duration = Duration::from_secs(30 * DAY.as_secs());
+
+const CHORES: &[Chore] = &[
+    Chore {
+        kind: "client_imports",
+        keep: KEEP_ANSWERS,
+        delete: sql!(
+            "DELETE FROM crm.client_imports WHERE (account_id, actor, request_id) IN (
+                 SELECT old.account_id, old.actor, old.request_id FROM crm.client_imports AS old
+                 WHERE old.create_time < $1 ORDER BY old.create_time LIMIT $2)"
+        ),
+    },
+    // What is parked waits for as long as it takes.
+    Chore {
+        kind: "stripe_events",
+        keep: KEEP_STRIPE_EVENTS,
+        delete: sql!(
+            "DELETE FROM crm.stripe_events WHERE (account_id, event_id) IN (
+                 SELECT old.account_id, old.event_id FROM crm.stripe_events AS old
+                 WHERE old.state <> 'parked' AND old.create_time < $1
+                 ORDER BY old.create_time LIMIT $2)"
+        ),
+    },
+];
 
 /// The task that sees to it.
 pub fn task(db: &Db, settings: &HousekeepingSettings, metrics: &Metrics) -> Background {

@@ -1,12 +1,14 @@
 //! crm-service: the clients of an account, and what they buy.
 
 mod app;
+mod audit;
 mod authenticator;
 mod clients;
 pub mod config;
 mod constraints;
 mod housekeeping;
 mod policy;
+mod reports;
 mod schema;
 mod visibility;
 
