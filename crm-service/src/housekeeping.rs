@@ -11,7 +11,7 @@ use service_kit::{
     telemetry::metrics::Metrics,
 };
 
-/// Longer than Stripe delivers anything again, or takes to tell of a charge what it tells late.
+/// Far longer than the three days for which Stripe delivers an event again.
 const KEEP_STRIPE_EVENTS: Duration = Duration::from_secs(30 * DAY.as_secs());
 
 const CHORES: &[Chore] = &[

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use crm_service::POLICY;
 use prost::Message;
 use proto::crm::v1 as pb;
-use service_kit::testing::isolation::{Ids, Service, leaks};
+use service_kit::testing::isolation::{Ids, Service, id_fields, leaks};
 
-use crate::support::{Crm, named, signed};
+use crate::{
+    audit::me,
+    support::{Crm, named, signed},
+};
 
 #[tokio::test]
 async fn no_id_reaches_into_another_account() {
@@ -21,8 +24,17 @@ async fn no_id_reaches_into_another_account() {
         package: "crm.v1",
         policy: POLICY,
         ignored: &[("/crm.v1.ClientService/CreateClient", "client.id")],
-        omitted: &[],
+        omitted: &[
+            ("/crm.v1.AuditService/ListAuditEvents", "actor_api_key_id"),
+            ("/crm.v1.AuditService/ListAuditEvents", "actor_employee_id"),
+            ("/crm.v1.AuditService/ListAuditEvents", "subject_id"),
+        ],
         examples: BTreeMap::from([
+            (
+                "/crm.v1.AuditService/ListAuditEvents",
+                pb::ListAuditEventsRequest { subject: "client".into(), ..Default::default() }
+                    .encode_to_vec(),
+            ),
             ("/crm.v1.ClientService/GetClient", pb::GetClientRequest { id }.encode_to_vec()),
             (
                 "/crm.v1.ClientService/UpdateClient",
@@ -39,17 +51,27 @@ async fn no_id_reaches_into_another_account() {
         ]),
     };
     let before = crm.database.digest().await;
-    let foreign = |_: &str, _: &str| Ids { foreign: his.id, unknown: 999_999 };
+    let (she, he) = (me(&crm, &ana).await.id, me(&crm, &bob).await.id);
+    let foreign = |_: &str, field: &str| Ids {
+        foreign: if field == "actor_employee_id" { he } else { his.id },
+        unknown: 999_999,
+    };
     assert_eq!(leaks(&service, &crm.channel, &ana.token, foreign).await, Vec::<String>::new());
     assert_eq!(crm.database.digest().await, before, "nothing was written");
 
-    let all = service.examples.len();
     // And it can fail: with one's own id every one of the calls succeeds, and with a call
     // that has no example it says so.
-    let own = |_: &str, _: &str| Ids { foreign: hers.id, unknown: 999_999 };
-    assert_eq!(leaks(&service, &crm.channel, &ana.token, own).await.len(), all);
+    let own = |_: &str, field: &str| Ids {
+        foreign: if field == "actor_employee_id" { she } else { hers.id },
+        unknown: 999_999,
+    };
+    let found = leaks(&service, &crm.channel, &ana.token, own).await;
+    for method in service.examples.keys() {
+        assert!(found.iter().any(|leak| leak.contains(method)), "{method}");
+    }
+    let fields = id_fields(&service).len();
     let forgetful = Service { examples: BTreeMap::new(), ..service };
-    assert_eq!(leaks(&forgetful, &crm.channel, &ana.token, foreign).await.len(), all);
+    assert_eq!(leaks(&forgetful, &crm.channel, &ana.token, foreign).await.len(), fields);
 }
 
 #[tokio::test]

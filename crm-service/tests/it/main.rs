@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod access;
+mod audit;
 mod clients;
 mod conventions;
 mod health;
@@ -14,4 +15,5 @@ mod operators;
 mod outages;
 mod reflection;
 mod repeats;
+mod reports;
 mod support;
