@@ -11,10 +11,23 @@ use service_kit::{
     telemetry::metrics::Metrics,
 };
 
+/// How long somebody may be away and go on from their cursor.
+const KEEP_CHANGES: Duration = Duration::from_secs(7 * DAY.as_secs());
 /// Far longer than the three days for which Stripe delivers an event again.
 const KEEP_STRIPE_EVENTS: Duration = Duration::from_secs(30 * DAY.as_secs());
 
 const CHORES: &[Chore] = &[
+    // By age, which is not quite the order of their numbers: whoever would run into a gap is told
+    // that their cursor has expired.
+    Chore {
+        kind: "client_changes",
+        keep: KEEP_CHANGES,
+        delete: sql!(
+            "DELETE FROM crm.client_changes WHERE (account_id, number) IN (
+                 SELECT old.account_id, old.number FROM crm.client_changes AS old
+                 WHERE old.time < $1 ORDER BY old.time LIMIT $2)"
+        ),
+    },
     Chore {
         kind: "client_imports",
         keep: KEEP_ANSWERS,

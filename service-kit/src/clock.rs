@@ -1,6 +1,6 @@
 //! How do instants look in Rust, in the database and on the wire?
 
-use chrono::{DateTime, Datelike, DurationRound, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
 use chrono_tz::Tz;
 use prost_types::Timestamp;
 
@@ -11,11 +11,6 @@ use crate::fields::Flaw;
 pub fn now() -> DateTime<Utc> {
     let now = Utc::now();
     now.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(now)
-}
-
-/// Which day it is where an account's days begin and end.
-pub fn today(zone: Tz) -> NaiveDate {
-    now().with_timezone(&zone).date_naive()
 }
 
 /// A time zone as statements name it. To PostgreSQL some old names are abbreviations first, of

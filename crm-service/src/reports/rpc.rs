@@ -1,7 +1,7 @@
 //! crm.v1.ReportService.
 
 use proto::crm::v1::{self as pb, report_service_server::ReportService};
-use service_kit::{Reply, auth::open, clock, db::Db, fields::Fields, reply};
+use service_kit::{Reply, auth::open, db::Db, fields::Fields, reply};
 use tonic::Request;
 
 use super::{
@@ -37,8 +37,7 @@ impl ReportService for Reports {
     ) -> Reply<pb::GetReceivablesResponse> {
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
-        let today = clock::today(caller.time_zone());
-        let as_of = fields.take("as_of_date", AsOf::parse(&request.as_of_date, today));
+        let as_of = fields.take("as_of_date", AsOf::parse(&request.as_of_date, caller.today()));
         let (as_of,) = fields.all((as_of,))?;
 
         let mut tx = self.db.begin(&caller).await?;

@@ -37,6 +37,13 @@ const PLANTS: &[Plant] = &[
         young: "729 days", old: "731 days",
     },
     Plant {
+        table: "client_changes",
+        insert: "(account_id, number, client_id, time, before)
+                 SELECT 1 + n % 2, n + (SELECT count(*) FROM crm.client_changes), 1, {then}, '{}'
+                 FROM {many}",
+        young: "6 days", old: "8 days",
+    },
+    Plant {
         table: "client_imports",
         insert: "(account_id, actor, request_id, fingerprint, row_number, create_time)
                  SELECT 1 + n % 2, 'employee:1', gen_random_uuid(), '', 1, {then} FROM {many}",
@@ -167,8 +174,8 @@ async fn the_sweeping_role_can_do_nothing_but_sweep() {
         let gone = sqlx::query(delete).execute(&mut service).await.unwrap();
         assert_eq!(gone.rows_affected(), 3, "{delete}");
     }
-    let mut expected = everywhere(2);
-    expected.insert("client_imports", 0);
+    let mut expected = everywhere(0);
+    expected.extend(["answers", "audit_events", "stripe_events"].map(|table| (table, 2)));
     assert_eq!(rows(&database).await, expected);
     let beyond_it = [
         "SELECT answer FROM crm.answers",

@@ -4,16 +4,22 @@
 
 mod access;
 mod audit;
+mod client_packages;
 mod clients;
 mod conventions;
 mod health;
 mod hostile;
 mod housekeeping;
+mod instalments;
 mod isolation;
 mod lists;
 mod operators;
 mod outages;
+mod packages;
+mod plans;
 mod reflection;
 mod repeats;
 mod reports;
+mod sales;
+mod sales_access;
 mod support;

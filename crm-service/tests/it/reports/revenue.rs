@@ -1,7 +1,9 @@
 //! Revenue, day by day, week by week and month by month.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
-use proto::crm::v1::{self as pb, RevenueInterval};
+use proto::crm::v1::{
+    self as pb, DisputeOutcome, RevenueInterval, payment_service_client::PaymentServiceClient,
+};
 use service_kit::{
     caller::Tz,
     clock,
@@ -13,7 +15,7 @@ use super::{
     recount::{CURRENCIES, Facts, money},
     stage::Stage,
 };
-use crate::support::signed;
+use crate::support::{named, signed};
 
 #[tokio::test]
 async fn a_series_is_what_the_payments_of_each_day_week_and_month_add_up_to() {
@@ -36,9 +38,8 @@ async fn a_series_is_what_the_payments_of_each_day_week_and_month_add_up_to() {
     }
 }
 
-/// Nothing of it depends on days: over all time the series is what `GetPaymentStatistics` is.
 #[tokio::test]
-async fn over_all_time_a_series_adds_up_to_the_statistics() {
+async fn over_all_time_a_series_adds_up_to_all_payments_in_all_or_one_currency() {
     let stage = Stage::set("Pacific/Apia").await;
     stage.crowd().await;
     let said = stage.series(&stage.owner, ALL_TIME, RevenueInterval::Month).await.unwrap();
@@ -59,6 +60,55 @@ async fn over_all_time_a_series_adds_up_to_the_statistics() {
         }
         assert_eq!(of_one.unwrap().into_inner(), expected, "{code}");
     }
+}
+
+/// The same words mean the same there and here: of payments to which everything happened.
+#[tokio::test]
+async fn over_all_time_a_series_adds_up_to_the_statistics() {
+    let stage = Stage::set("Europe/Amsterdam").await;
+    let (crm, by) = (&stage.crm, &stage.owner);
+    let mut payments = PaymentServiceClient::new(crm.channel.clone());
+    let client_id = crm.create(by, named("Ada", "")).await.id;
+    for (currency, minor) in [("EUR", 10_000), ("JPY", 99), ("KWD", 5)] {
+        let mut ids = Vec::new();
+        for _ in 0..9 {
+            let amount = Some(money(minor, currency));
+            let payment = Some(pb::Payment { client_id, amount, ..Default::default() });
+            let request = pb::CreatePaymentRequest { payment, ..Default::default() };
+            let made = payments.create_payment(signed(by, request)).await.unwrap();
+            ids.push(made.into_inner().payment.unwrap().id);
+        }
+        for (id, part) in [(ids[0], minor), (ids[1], minor / 3), (ids[2], 1)] {
+            let amount = Some(money(part, currency));
+            let request = pb::RefundPaymentRequest { id, amount, ..Default::default() };
+            payments.refund_payment(signed(by, request)).await.unwrap();
+        }
+        for id in &ids[2..6] {
+            let request = pb::DisputePaymentRequest { id: *id, ..Default::default() };
+            payments.dispute_payment(signed(by, request)).await.unwrap();
+        }
+        for (id, outcome) in [(ids[3], DisputeOutcome::Won), (ids[4], DisputeOutcome::Lost)] {
+            let outcome = outcome.into();
+            let request = pb::ResolveDisputeRequest { id, outcome, ..Default::default() };
+            payments.resolve_dispute(signed(by, request)).await.unwrap();
+        }
+        let request = pb::MarkPaymentFailedRequest { id: ids[6], ..Default::default() };
+        payments.mark_payment_failed(signed(by, request)).await.unwrap();
+        let reason = "by mistake".into();
+        let request = pb::VoidPaymentRequest { id: ids[7], reason, ..Default::default() };
+        payments.void_payment(signed(by, request)).await.unwrap();
+    }
+    let said = stage.series(by, ALL_TIME, RevenueInterval::Month).await.unwrap().totals;
+    assert_eq!(said, Facts::of(&stage).await.revenue());
+    let request = signed(by, pb::GetPaymentStatisticsRequest::default());
+    let statistics = payments.get_payment_statistics(request).await.unwrap().into_inner();
+    let counted: i64 = said.iter().map(|revenue| revenue.payments).sum();
+    assert_eq!(counted, statistics.total_payments - statistics.failed);
+    let totals = said.into_iter().map(|revenue| {
+        let pb::Revenue { currency_code, gross, refunded, disputed, net, .. } = revenue;
+        pb::PaymentTotals { currency_code, gross, refunded, disputed, net }
+    });
+    assert_eq!(totals.collect::<Vec<_>>(), statistics.totals);
 }
 
 #[tokio::test]
