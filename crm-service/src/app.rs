@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use proto::crm::v1::{
+    audit_service_server::AuditServiceServer,
     client_package_service_server::ClientPackageServiceServer,
     client_service_server::ClientServiceServer, instalment_service_server::InstalmentServiceServer,
     package_service_server::PackageServiceServer, payment_service_server::PaymentServiceServer,
+    report_service_server::ReportServiceServer,
     stripe_customer_service_server::StripeCustomerServiceServer,
     stripe_endpoint_service_server::StripeEndpointServiceServer,
 };
@@ -25,6 +27,7 @@ use tonic::service::Routes;
 
 use crate::{
     POLICY, SCHEMA, Settings,
+    audit::rpc::Audit,
     authenticator::AskIdentity,
     client_packages::rpc::ClientPackages,
     clients::{rpc::Clients, watch::news::News},
@@ -34,6 +37,7 @@ use crate::{
     instalments::rpc::Instalments,
     packages::rpc::Packages,
     payments::rpc::Payments,
+    reports::rpc::Reports,
     stripe_customers::rpc::StripeCustomers,
     stripe_endpoints::rpc::StripeEndpoints,
     stripe_events,
@@ -57,6 +61,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         housekeeping::task(&db, &settings.housekeeping, &metrics),
     ];
 
+    let audit = Audit { db: db.clone(), keys: keys.clone() };
     let clients =
         Clients { db: db.clone(), keys: keys.clone(), repeats: repeats.clone(), directory, news };
     let packages = Packages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
@@ -64,6 +69,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         ClientPackages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
     let instalments = Instalments { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
     let payments = Payments { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let reports = Reports { db: db.clone() };
     let stripe_customers =
         StripeCustomers { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
     let stripe_endpoints = StripeEndpoints {
@@ -75,10 +81,12 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let pages = stripe_events::page::pages(db.clone(), keys);
     let server = &settings.server;
     let routes = Routes::new(limited!(ClientServiceServer::new(clients), server))
+        .add_service(limited!(AuditServiceServer::new(audit), server))
         .add_service(limited!(PackageServiceServer::new(packages), server))
         .add_service(limited!(ClientPackageServiceServer::new(client_packages), server))
         .add_service(limited!(InstalmentServiceServer::new(instalments), server))
         .add_service(limited!(PaymentServiceServer::new(payments), server))
+        .add_service(limited!(ReportServiceServer::new(reports), server))
         .add_service(limited!(StripeCustomerServiceServer::new(stripe_customers), server))
         .add_service(limited!(StripeEndpointServiceServer::new(stripe_endpoints), server));
 

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod app;
+mod audit;
 mod authenticator;
 mod buyer;
 mod client_packages;
@@ -15,6 +16,7 @@ mod instalments;
 mod packages;
 mod payments;
 mod policy;
+mod reports;
 mod schema;
 mod spelling;
 mod stripe_customers;

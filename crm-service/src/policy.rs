@@ -2,7 +2,7 @@
 
 use proto::common::v1::Permission::{
     ManageAllClients, ManageClientPackages, ManageInstalments, ManagePackages, ManagePayments,
-    ManageStripe, ManageStripeEndpoints, RefundPayments,
+    ManageStripe, ManageStripeEndpoints, RefundPayments, ViewAudit, ViewStatistics,
 };
 use service_kit::policy::{
     Access::{Needs, SignedIn},
@@ -12,6 +12,7 @@ use service_kit::policy::{
 #[rustfmt::skip]
 pub const POLICY: &[Rule] = &[
     //    method                                                      who may call it
+    rule("/crm.v1.AuditService/ListAuditEvents",                     Needs(ViewAudit)),
     rule("/crm.v1.ClientPackageService/CancelClientPackage",         Needs(ManageClientPackages)),
     rule("/crm.v1.ClientPackageService/CreateClientPackage",         Needs(ManageClientPackages)),
     rule("/crm.v1.ClientPackageService/GenerateInstalments",         Needs(ManageClientPackages)),
@@ -51,6 +52,9 @@ pub const POLICY: &[Rule] = &[
     rule("/crm.v1.PaymentService/ResolveDispute",                    Needs(RefundPayments)),
     rule("/crm.v1.PaymentService/UpdatePayment",                     Needs(ManagePayments)),
     rule("/crm.v1.PaymentService/VoidPayment",                       Needs(ManagePayments)),
+    rule("/crm.v1.ReportService/GetReceivables",                     Needs(ViewStatistics)),
+    rule("/crm.v1.ReportService/GetRevenueSeries",                   Needs(ViewStatistics)),
+    rule("/crm.v1.ReportService/GetTeamPerformance",                 Needs(ViewStatistics)),
     rule("/crm.v1.StripeCustomerService/CreateStripeCustomer",       Needs(ManageStripe)),
     rule("/crm.v1.StripeCustomerService/DeleteStripeCustomer",       Needs(ManageStripe)),
     rule("/crm.v1.StripeCustomerService/GetStripeCustomer",          SignedIn),

@@ -1,6 +1,7 @@
 //! How do instants look in Rust, in the database and on the wire?
 
 use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
+use chrono_tz::Tz;
 use prost_types::Timestamp;
 
 use crate::fields::Flaw;
@@ -10,6 +11,17 @@ use crate::fields::Flaw;
 pub fn now() -> DateTime<Utc> {
     let now = Utc::now();
     now.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(now)
+}
+
+/// A time zone as statements name it. To PostgreSQL some old names are abbreviations first, of
+/// hours that are the same all year round.
+pub fn zone_name(zone: Tz) -> &'static str {
+    match zone {
+        Tz::CET | Tz::MET => "Europe/Brussels",
+        Tz::EET => "Europe/Athens",
+        Tz::WET => "Europe/Lisbon",
+        zone => zone.name(),
+    }
 }
 
 /// An instant in a request, or none.

@@ -1,6 +1,7 @@
 //! What both services are made of, and never a noun of their business.
 
 pub mod access;
+pub mod audit;
 pub mod auth;
 pub mod caller;
 pub mod clock;

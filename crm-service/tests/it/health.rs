@@ -4,7 +4,7 @@ use service_kit::testing::health;
 
 use crate::support::Crm;
 
-const SERVICES: &[&str] = &["crm.v1.ClientService"];
+const SERVICES: &[&str] = &["crm.v1.AuditService", "crm.v1.ClientService", "crm.v1.ReportService"];
 
 #[tokio::test]
 async fn it_serves_while_the_schema_is_what_it_needs() {

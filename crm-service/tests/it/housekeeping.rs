@@ -1,6 +1,6 @@
 //! What goes away by itself, and what stays.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crm_service::SCHEMA;
 use service_kit::testing::{
@@ -12,61 +12,131 @@ use sqlx::AssertSqlSafe;
 
 use crate::support::{Crm, SERVICE_SECRET};
 
-/// Answers and records of these ages, so many of each.
-async fn plant(database: &TestDatabase, answers: &str, records: &str, number: u32) {
-    database
-        .execute(&format!(
-            "INSERT INTO crm.accounts VALUES (1), (2) ON CONFLICT DO NOTHING;
-             INSERT INTO crm.answers (account_id, actor, method, request_id, fingerprint, create_time)
-             SELECT 1 + n % 2, 'employee:1', 'm', gen_random_uuid(), '', now() - interval '{answers}'
-             FROM generate_series(1, {number}) n;
-             INSERT INTO crm.audit_events
-                 (account_id, time, actor, action, subject, subject_id, network, request_id, details)
-             SELECT 1 + n % 2, now() - interval '{records}', 'employee:1', 'a', 's', 1, '', '', '{{}}'
-             FROM generate_series(1, {number}) n"
-        ))
-        .await;
+const OFTEN: Duration = Duration::from_millis(100);
+
+/// A kind of row: how to plant some of an age, and which ages are young and old.
+struct Plant {
+    table: &'static str,
+    insert: &'static str,
+    young: &'static str,
+    old: &'static str,
 }
 
-async fn rows(database: &TestDatabase) -> (i64, i64) {
-    let count =
-        "SELECT (SELECT count(*) FROM crm.answers), (SELECT count(*) FROM crm.audit_events)";
-    sqlx::query_as(count).fetch_one(&database.owner).await.unwrap()
+#[rustfmt::skip]
+const PLANTS: &[Plant] = &[
+    Plant {
+        table: "answers",
+        insert: "(account_id, actor, method, request_id, fingerprint, create_time)
+                 SELECT 1 + n % 2, 'employee:1', 'm', gen_random_uuid(), '', {then} FROM {many}",
+        young: "24 hours 50 minutes", old: "25 hours 10 minutes",
+    },
+    Plant {
+        table: "audit_events",
+        insert: "(account_id, time, actor, action, subject, subject_id, network, request_id, details)
+                 SELECT 1 + n % 2, {then}, 'employee:1', 'a', 's', 1, '', '', '{}' FROM {many}",
+        young: "729 days", old: "731 days",
+    },
+    Plant {
+        table: "client_changes",
+        insert: "(account_id, number, client_id, time, before)
+                 SELECT 1 + n % 2, n + (SELECT count(*) FROM crm.client_changes), 1, {then}, '{}'
+                 FROM {many}",
+        young: "6 days", old: "8 days",
+    },
+    Plant {
+        table: "client_imports",
+        insert: "(account_id, actor, request_id, fingerprint, row_number, create_time)
+                 SELECT 1 + n % 2, 'employee:1', gen_random_uuid(), '', 1, {then} FROM {many}",
+        young: "24 hours 50 minutes", old: "25 hours 10 minutes",
+    },
+    Plant {
+        table: "stripe_events",
+        insert: "(account_id, event_id, endpoint_id, type, charge_id, customer_id, event_time,
+                  create_time, facts, state)
+                 SELECT 1 + n % 2, gen_random_uuid(), 1, 't', '', '', {then}, {then}, '{}',
+                     (ARRAY['applied', 'ignored'])[1 + n % 2] FROM {many}",
+        young: "29 days", old: "31 days",
+    },
+];
+
+impl Plant {
+    async fn plant(&self, database: &TestDatabase, age: &str, number: u32) {
+        let insert = self.insert.replace("{many}", &format!("generate_series(1, {number}) n"));
+        let insert = insert.replace("{then}", &format!("now() - interval '{age}'"));
+        database
+            .execute(&format!(
+                "INSERT INTO crm.accounts (id) VALUES (1), (2) ON CONFLICT DO NOTHING;
+                 INSERT INTO crm.{} {insert}",
+                self.table
+            ))
+            .await;
+    }
 }
 
-#[tokio::test]
-async fn what_is_old_goes_and_what_is_young_stays() {
-    let crm = Crm::with(SERVICE_SECRET, |settings| {
-        settings.housekeeping.every = Duration::from_millis(100);
-    })
-    .await;
-    plant(&crm.database, "24 hours 50 minutes", "729 days", 3).await;
-    plant(&crm.database, "25 hours 10 minutes", "731 days", 1200).await;
+async fn plant(database: &TestDatabase, age: impl Fn(&Plant) -> &str, number: u32) {
+    for plant in PLANTS {
+        plant.plant(database, age(plant), number).await;
+    }
+}
+
+async fn rows(database: &TestDatabase) -> BTreeMap<&'static str, i64> {
+    let mut rows = BTreeMap::new();
+    for Plant { table, .. } in PLANTS {
+        let count = format!("SELECT count(*) FROM crm.{table}");
+        let count = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&database.owner).await;
+        rows.insert(*table, count.unwrap());
+    }
+    rows
+}
+
+fn everywhere(number: i64) -> BTreeMap<&'static str, i64> {
+    PLANTS.iter().map(|plant| (plant.table, number)).collect()
+}
+
+async fn become_rows(database: &TestDatabase, expected: &BTreeMap<&'static str, i64>) {
     for _ in 0..200 {
-        if rows(&crm.database).await == (3, 3) {
+        if rows(database).await == *expected {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(rows(&crm.database).await, (3, 3));
+    // A few rounds later it is the same.
+    tokio::time::sleep(OFTEN * 4).await;
+    assert_eq!(rows(database).await, *expected);
+}
+
+async fn sweeping() -> Crm {
+    Crm::with(SERVICE_SECRET, |settings| settings.housekeeping.every = OFTEN).await
+}
+
+#[tokio::test]
+async fn what_is_old_goes_and_what_is_young_stays() {
+    let crm = sweeping().await;
+    plant(&crm.database, |plant| plant.young, 3).await;
+    plant(&crm.database, |plant| plant.old, 1200).await;
+    become_rows(&crm.database, &everywhere(3)).await;
+}
+
+#[tokio::test]
+async fn what_stripe_said_of_somebody_unknown_waits_however_long_it_takes() {
+    let crm = sweeping().await;
+    let events = PLANTS.iter().find(|plant| plant.table == "stripe_events").unwrap();
+    events.plant(&crm.database, "2 years", 5).await;
+    crm.database.execute("UPDATE crm.stripe_events SET state = 'parked'").await;
+    events.plant(&crm.database, "2 years", 700).await;
+    let mut expected = everywhere(0);
+    expected.insert("stripe_events", 5);
+    become_rows(&crm.database, &expected).await;
 }
 
 #[tokio::test]
 async fn a_sweep_is_a_batch_and_finds_it_by_an_index() {
     let database = TestDatabase::new(&SCHEMA).await;
-    plant(&database, "900 days", "900 days", 10).await;
-    database
-        .execute(
-            "INSERT INTO crm.client_changes
-             SELECT 1 + n % 2, n, n, now() - interval '900 days', '{}'
-             FROM generate_series(1, 10) n",
-        )
-        .await;
+    plant(&database, |_| "900 days", 10).await;
     let mut service = connected_as(&database, "crm_sweep").await;
     let mut sweeps = plans::recorded("crm", &[]);
     sweeps.retain(|statement| statement.text.contains("AS old"));
-    assert_eq!(sweeps.len(), 3);
+    assert_eq!(sweeps.len(), PLANTS.len());
     for sweep in sweeps {
         let plan = plans::explain(&mut service, "crm", &sweep.text).await;
         plans::each_scan(&plan, &mut |scan| {
@@ -88,18 +158,31 @@ async fn a_sweep_is_a_batch_and_finds_it_by_an_index() {
 #[tokio::test]
 async fn the_sweeping_role_can_do_nothing_but_sweep() {
     let database = TestDatabase::new(&SCHEMA).await;
-    plant(&database, "23 hours", "29 days", 2).await;
-    plant(&database, "25 hours", "31 days", 3).await;
+    for (table, young, old) in [
+        ("answers", "23 hours", "25 hours"),
+        ("audit_events", "29 days", "31 days"),
+        ("stripe_events", "29 days", "31 days"),
+    ] {
+        let plant = PLANTS.iter().find(|plant| plant.table == table).unwrap();
+        plant.plant(&database, young, 2).await;
+        plant.plant(&database, old, 3).await;
+    }
     let mut service = connected_as(&database, "crm_sweep").await;
-    for delete in ["DELETE FROM crm.answers", "DELETE FROM crm.audit_events"] {
+    for delete in
+        ["DELETE FROM crm.answers", "DELETE FROM crm.audit_events", "DELETE FROM crm.stripe_events"]
+    {
         let gone = sqlx::query(delete).execute(&mut service).await.unwrap();
         assert_eq!(gone.rows_affected(), 3, "{delete}");
     }
-    assert_eq!(rows(&database).await, (2, 2));
+    let mut expected = everywhere(0);
+    expected.extend(["answers", "audit_events", "stripe_events"].map(|table| (table, 2)));
+    assert_eq!(rows(&database).await, expected);
     let beyond_it = [
         "SELECT answer FROM crm.answers",
         "SELECT fingerprint FROM crm.answers",
         "SELECT details FROM crm.audit_events",
+        "SELECT facts FROM crm.stripe_events",
+        "SELECT fingerprint FROM crm.client_imports",
         "SELECT id FROM crm.clients",
         "DELETE FROM crm.clients",
         "DELETE FROM crm.accounts",

@@ -4,6 +4,7 @@
 
 mod access;
 mod assignments;
+mod audit;
 mod client_packages;
 mod clients;
 mod conventions;
@@ -28,6 +29,7 @@ mod people;
 mod plans;
 mod reflection;
 mod repeats;
+mod reports;
 mod sales;
 mod sales_access;
 mod statistics;

@@ -1,13 +1,12 @@
-//! Queries on what was done.
+//! Queries on what was done: unqualified, because each service has the table in its own schema.
 
-use service_kit::{
+use super::{Event, Filter};
+use crate::{
     db::{ListQuery, Rows, TenantTx},
     error::Error,
     page::Page,
     sql_family,
 };
-
-use super::model::{Event, Filter};
 
 /// The events of a page, and one more if there is another page.
 pub async fn list(
@@ -25,7 +24,7 @@ pub async fn count(tx: &mut TenantTx, filter: &Filter) -> Result<i64, Error> {
 
 fn page_query(account_id: i64, filter: &Filter, page: &Page<Event>) -> ListQuery {
     let select = "SELECT id, time, actor, action, subject, subject_id, network, request_id, details
-                  FROM identity.audit_events WHERE account_id = ";
+                  FROM audit_events WHERE account_id = ";
     let mut query = ListQuery::new(select, account_id);
     narrow(&mut query, filter);
     query.page(page);
@@ -33,7 +32,7 @@ fn page_query(account_id: i64, filter: &Filter, page: &Page<Event>) -> ListQuery
 }
 
 fn count_query(account_id: i64, filter: &Filter) -> ListQuery {
-    let select = "SELECT count(*) FROM identity.audit_events WHERE account_id = ";
+    let select = "SELECT count(*) FROM audit_events WHERE account_id = ";
     let mut query = ListQuery::new(select, account_id);
     narrow(&mut query, filter);
     query
@@ -64,7 +63,7 @@ fn narrow(query: &mut ListQuery, filter: &Filter) {
 fn list_variants() -> Vec<String> {
     let filters = filter_variants();
     let counts = filters.iter().map(|filter| count_query(1, filter).into_text());
-    let pages = Page::variants(super::model::ORDERS);
+    let pages = Page::variants(super::ORDERS);
     let lists = filters
         .iter()
         .flat_map(|filter| pages.iter().map(move |page| page_query(1, filter, page).into_text()));
