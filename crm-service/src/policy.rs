@@ -8,11 +8,14 @@ use service_kit::policy::{
 
 #[rustfmt::skip]
 pub const POLICY: &[Rule] = &[
-    //    method                                  who may call it
-    rule("/crm.v1.ClientService/CreateClient",    Needs(ManageAllClients)),
-    rule("/crm.v1.ClientService/DeleteClient",    Needs(ManageAllClients)),
-    rule("/crm.v1.ClientService/GetClient",       SignedIn),
-    rule("/crm.v1.ClientService/ListClients",     SignedIn),
-    rule("/crm.v1.ClientService/UndeleteClient",  Needs(ManageAllClients)),
-    rule("/crm.v1.ClientService/UpdateClient",    Needs(ManageAllClients)),
+    //    method                                      who may call it
+    rule("/crm.v1.ClientService/BatchGetClients",     SignedIn),
+    rule("/crm.v1.ClientService/CreateClient",        Needs(ManageAllClients)),
+    rule("/crm.v1.ClientService/DeleteClient",        Needs(ManageAllClients)),
+    rule("/crm.v1.ClientService/GetClient",           SignedIn),
+    rule("/crm.v1.ClientService/GetClientStatistics", SignedIn),
+    rule("/crm.v1.ClientService/ListClients",         SignedIn),
+    rule("/crm.v1.ClientService/ListMyClients",       SignedIn),
+    rule("/crm.v1.ClientService/UndeleteClient",      Needs(ManageAllClients)),
+    rule("/crm.v1.ClientService/UpdateClient",        Needs(ManageAllClients)),
 ];

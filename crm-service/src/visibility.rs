@@ -30,10 +30,7 @@ impl Scope {
         {
             return Self::Account;
         }
-        match caller.actor() {
-            Actor::Employee(id) => Self::Assigned(id),
-            Actor::ApiKey(_) | Actor::System(_) => Self::Assigned(0),
-        }
+        Self::Assigned(employee_id(caller))
     }
 
     /// For reading payments and their statistics.
@@ -60,5 +57,13 @@ impl Scope {
             Self::Account => None,
             Self::Assigned(id) => Some(id),
         }
+    }
+}
+
+/// Whose parts in clients a caller has: 0 has none.
+pub fn employee_id(caller: &Caller) -> i64 {
+    match caller.actor() {
+        Actor::Employee(id) => id,
+        Actor::ApiKey(_) | Actor::System(_) => 0,
     }
 }
