@@ -19,7 +19,8 @@ use service_kit::{
 use tonic::service::Routes;
 
 use crate::{
-    POLICY, SCHEMA, Settings, authenticator::AskIdentity, clients::rpc::Clients, housekeeping,
+    POLICY, SCHEMA, Settings, authenticator::AskIdentity, clients::rpc::Clients,
+    directory::Directory, housekeeping, identity::Identity,
 };
 
 /// As metrics and traces know it.
@@ -28,13 +29,14 @@ pub const NAME: &str = "crm-service";
 /// Puts the service together: connected, but not listening yet.
 pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, StartError> {
     let keys = Arc::new(Keyring::from_setting("CRM_KEYS", settings.keys.as_ref())?);
-    let authenticator = Arc::new(AskIdentity::new(&settings.identity)?);
+    let identity = Identity::new(&settings.identity)?;
     let db = Db::connect(database(settings)?, &SCHEMA).await?;
     let repeats = Repeats::new(keys.clone());
     let metrics = Metrics::new(NAME);
     let background = vec![housekeeping::task(&db, &settings.housekeeping, &metrics)];
 
-    let clients = Clients { db: db.clone(), keys, repeats };
+    let directory = Directory { db: db.clone(), identity: identity.clone() };
+    let clients = Clients { db: db.clone(), keys, repeats, directory };
     let server = &settings.server;
     let routes = Routes::new(limited!(ClientServiceServer::new(clients), server));
 
@@ -44,7 +46,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         pages: Router::new(),
         gate: Gate {
             policy: Policy::new(POLICY),
-            authenticator,
+            authenticator: Arc::new(AskIdentity(identity)),
             // No service calls this one.
             service_secrets: ServiceSecrets::default(),
             reflection: server.reflection,

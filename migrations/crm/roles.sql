@@ -23,11 +23,15 @@ GRANT SELECT, INSERT, UPDATE ON crm.answers TO {app};
 GRANT SELECT, INSERT ON crm.audit_events TO {app};
 GRANT SELECT, INSERT ON crm.payment_events, crm.allocation_entries TO {app};
 
--- To find out how far the directory was read, and whose address Stripe calls.
+-- To find out how far the directory was read, which employees it told of, and whose address
+-- Stripe calls.
 GRANT SELECT ON crm.directory_cursor TO {lookup};
+GRANT SELECT (account_id, id) ON crm.employees TO {lookup};
 GRANT SELECT ON crm.stripe_addresses TO {lookup};
 
+DROP POLICY IF EXISTS lookup ON crm.employees;
 DROP POLICY IF EXISTS lookup ON crm.stripe_addresses;
+CREATE POLICY lookup ON crm.employees FOR SELECT TO {lookup} USING (true);
 CREATE POLICY lookup ON crm.stripe_addresses FOR SELECT TO {lookup} USING (true);
 
 -- What is old is swept; of the records nothing that is younger than the shortest time for which

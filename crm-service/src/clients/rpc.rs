@@ -27,12 +27,16 @@ use super::{
     sql,
     work::{Changed, follow},
 };
-use crate::visibility::{Scope, employee_id};
+use crate::{
+    directory::Directory,
+    visibility::{Scope, employee_id},
+};
 
 pub struct Clients {
     pub db: Db,
     pub keys: Arc<Keyring>,
     pub repeats: Repeats,
+    pub directory: Directory,
 }
 
 #[tonic::async_trait]

@@ -242,3 +242,13 @@ fn every_query_of_this_service_is_one_that_the_checks_see() {
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     assert_eq!(plans::unregistered(&source), Vec::<String>::new());
 }
+
+/// An account comes from a caller, or from a row: only what identity tells may name another.
+#[test]
+fn only_the_directory_begins_in_an_account_that_was_named() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let places = plans::files_with(&source, "begin_named(");
+    let names: Vec<_> = places.iter().map(|place| place.strip_prefix(&source).unwrap()).collect();
+    assert!(!names.is_empty());
+    assert!(names.iter().all(|name| name.starts_with("directory")), "{names:?}");
+}
