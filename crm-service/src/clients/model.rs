@@ -194,9 +194,14 @@ impl Change {
         })
     }
 
-    /// The employees whom it names.
-    pub fn employees(&self) -> BTreeSet<i64> {
-        [self.coach_id, self.closer_id, self.setter_id].into_iter().flatten().flatten().collect()
+    /// The employees to whom it gives a part.
+    pub fn employees(&self) -> Vec<i64> {
+        let given = Parts {
+            coach_id: self.coach_id.flatten(),
+            closer_id: self.closer_id.flatten(),
+            setter_id: self.setter_id.flatten(),
+        };
+        given.employees()
     }
 
     /// The details as they are after the change.

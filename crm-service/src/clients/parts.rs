@@ -2,7 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use proto::crm::v1::ClientPart;
+use proto::{common::v1::ErrorReason, crm::v1::ClientPart};
+use service_kit::error::Error;
+
+use crate::directory::model::{Employee, State};
+
+const NOT_ACTIVE: Error = Error::Refused {
+    reason: ErrorReason::AssigneeNotActive,
+    sentence: "Only an active employee can be given a part in a client.",
+};
 
 /// The employees who have a part in a client.
 #[derive(Debug, Clone, Default, PartialEq, Eq, sqlx::FromRow)]
@@ -38,9 +46,26 @@ impl Parts {
         ]
     }
 
-    /// Everyone who has a part, once.
-    pub fn employees(&self) -> BTreeSet<i64> {
-        self.each().into_iter().filter_map(|part| part.employee_id).collect()
+    /// Everyone who has a part, each once and in the order of their ids.
+    pub fn employees(&self) -> Vec<i64> {
+        let ids = self.each().into_iter().filter_map(|part| part.employee_id);
+        ids.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Refuses employees who get a part that they did not have before and cannot: of `known`
+    /// are those that the account has.
+    pub fn check(&self, before: &Self, known: &[Employee]) -> Result<(), Error> {
+        for (part, was) in self.each().into_iter().zip(before.each()) {
+            let Some(id) = part.employee_id.filter(|_| part != was) else { continue };
+            match known.iter().find(|employee| employee.id == id).map(|employee| employee.state) {
+                Some(State::Active) => {}
+                Some(State::Inactive) => return Err(NOT_ACTIVE),
+                Some(State::Deleted) | None => {
+                    return Err(Error::NotFound { resource: "employee", field: part.field });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The parts that an employee has.

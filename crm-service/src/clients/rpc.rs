@@ -24,11 +24,12 @@ use tonic::Request;
 use super::{
     filter::Filter,
     model::{self, Change, Client, Details},
+    parts::Parts,
     sql,
     work::{Changed, follow},
 };
 use crate::{
-    directory::Directory,
+    directory::{Directory, sql::share},
     visibility::{Scope, employee_id},
 };
 
@@ -51,11 +52,14 @@ impl ClientService for Clients {
         let client = request.client.unwrap_or_default();
         let details = Details::parse(&mut fields, &client, caller.default_currency());
         let (repeat, details) = fields.all((repeat, details))?;
+        let named = details.parts.employees();
+        self.directory.meet(caller.account_id(), &named).await?;
 
         let mut tx = self.db.begin(&caller).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
+        details.parts.check(&Parts::default(), &share(&mut tx, &named).await?)?;
         let client = sql::insert(&mut tx, &details).await?;
         follow(&mut tx, &[Changed { before: None, after: &client }]).await?;
         let act = Act::on("client", client.id, "create");
@@ -157,14 +161,19 @@ impl ClientService for Clients {
         let client = request.client.unwrap_or_default();
         let id = fields.take("client.id", id(client.id));
         let (repeat, change, id) = fields.all((repeat, change, id))?;
+        let named = change.employees();
+        self.directory.meet(caller.account_id(), &named).await?;
 
         let mut tx = self.db.begin(&caller).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
+        // Employees before clients, in the order in which the directory takes their parts away.
+        let employees = share(&mut tx, &named).await?;
         let before = lock_live(&mut tx, Scope::of(&caller), id, "client.id").await?;
         etag::check(&client.etag, before.version)?;
         let details = change.apply(&before.details);
+        details.parts.check(&before.details.parts, &employees)?;
         // What changes nothing leaves the etag as it is.
         if details == before.details {
             let answer = pb::UpdateClientResponse { client: Some(before.into()) };
