@@ -19,8 +19,12 @@ use service_kit::{
 use tonic::service::Routes;
 
 use crate::{
-    POLICY, SCHEMA, Settings, authenticator::AskIdentity, clients::rpc::Clients,
-    directory::Directory, housekeeping, identity::Identity,
+    POLICY, SCHEMA, Settings,
+    authenticator::AskIdentity,
+    clients::{rpc::Clients, watch::news::News},
+    directory::{self, Directory},
+    housekeeping,
+    identity::Identity,
 };
 
 /// As metrics and traces know it.
@@ -33,10 +37,14 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let db = Db::connect(database(settings)?, &SCHEMA).await?;
     let repeats = Repeats::new(keys.clone());
     let metrics = Metrics::new(NAME);
-    let background = vec![housekeeping::task(&db, &settings.housekeeping, &metrics)];
-
     let directory = Directory { db: db.clone(), identity: identity.clone() };
-    let clients = Clients { db: db.clone(), keys, repeats, directory };
+    let news = Arc::new(News::new(db.clone()));
+    let background = vec![
+        news.task(),
+        directory::follow::task(directory.clone()),
+        housekeeping::task(&db, &settings.housekeeping, &metrics),
+    ];
+    let clients = Clients { db: db.clone(), keys, repeats, directory, news };
     let server = &settings.server;
     let routes = Routes::new(limited!(ClientServiceServer::new(clients), server));
 

@@ -18,4 +18,5 @@ pub const POLICY: &[Rule] = &[
     rule("/crm.v1.ClientService/ListMyClients",       SignedIn),
     rule("/crm.v1.ClientService/UndeleteClient",      Needs(ManageAllClients)),
     rule("/crm.v1.ClientService/UpdateClient",        Needs(ManageAllClients)),
+    rule("/crm.v1.ClientService/WatchClients",        SignedIn),
 ];

@@ -10,10 +10,12 @@
 //! - Whoever writes clients lets [`work::follow`] see to what follows from them.
 
 mod filter;
+pub mod leave;
 pub mod model;
 pub mod parts;
 pub mod rpc;
 pub mod sql;
 mod statistics;
 mod status;
+pub mod watch;
 pub mod work;

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use futures::stream::BoxStream;
 use proto::{
     Paged,
     crm::v1::{self as pb, client_service_server::ClientService},
 };
 use service_kit::{
     Reply,
-    auth::open,
+    auth::{open, open_stream},
     caller::Caller,
     db::{Act, Db, TenantTx},
     error::Error,
@@ -19,13 +20,14 @@ use service_kit::{
     page::Page,
     reply,
 };
-use tonic::Request;
+use tonic::{Request, Status};
 
 use super::{
     filter::Filter,
     model::{self, Change, Client, Details},
     parts::Parts,
     sql,
+    watch::{Cursor, Watcher, news::News},
     work::{Changed, follow},
 };
 use crate::{
@@ -38,10 +40,13 @@ pub struct Clients {
     pub keys: Arc<Keyring>,
     pub repeats: Repeats,
     pub directory: Directory,
+    pub news: Arc<News>,
 }
 
 #[tonic::async_trait]
 impl ClientService for Clients {
+    type WatchClientsStream = BoxStream<'static, Result<pb::WatchClientsResponse, Status>>;
+
     async fn create_client(
         &self,
         request: Request<pb::CreateClientRequest>,
@@ -233,6 +238,22 @@ impl ClientService for Clients {
         follow(&mut tx, &[Changed { before: Some(&before), after: &client }]).await?;
         let answer = pb::UndeleteClientResponse { client: Some(client.into()) };
         repeat.finish(tx, [Act::on("client", id, "undelete")], answer).await
+    }
+
+    async fn watch_clients(
+        &self,
+        request: Request<pb::WatchClientsRequest>,
+    ) -> Reply<Self::WatchClientsStream> {
+        let (caller, guard, request) = open_stream(request)?;
+        let mut fields = Fields::default();
+        let cursor = Cursor::parse(&request.cursor, &caller, &self.keys);
+        let cursor = fields.take("cursor", cursor);
+        let (cursor,) = fields.all((cursor,))?;
+
+        let (news, keys) = (self.news.clone(), self.keys.clone());
+        let watcher = Watcher::from(cursor, caller, news, keys).await?;
+        let still = watcher.still();
+        reply(guard.over(watcher.responses(), still))
     }
 }
 

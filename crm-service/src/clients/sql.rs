@@ -35,6 +35,8 @@ macro_rules! columns {
     };
 }
 
+pub(super) use {columns, own_columns};
+
 /// An employee's own clients, in the order of an index over those alone: what lists are sorted
 /// by is theirs, everything else the client's.
 macro_rules! of_member {

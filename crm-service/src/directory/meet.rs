@@ -3,7 +3,10 @@
 use proto::identity::v1 as pb;
 use service_kit::{db::Db, error::Error};
 
-use super::{model::Word, sql};
+use super::{
+    model::{Position, Word},
+    sql,
+};
 use crate::identity::{Identity, silent};
 
 /// The most ids of one question.
@@ -25,10 +28,10 @@ impl Directory {
     pub async fn meet(&self, account_id: i64, ids: &[i64]) -> Result<(), Error> {
         let unknown = self.unknown(account_id, ids).await?;
         for some in unknown.chunks(MOST) {
-            let (epoch, words) = self.resolve(account_id, some).await?;
+            let (at, words) = self.resolve(account_id, some).await?;
             if !words.is_empty() {
                 let mut tx = self.db.begin_named(account_id, TASK).await?;
-                sql::keep_employees(&mut tx, &epoch, &words).await?;
+                sql::keep_employees(&mut tx, &at.epoch, &words).await?;
                 tx.commit([]).await?;
             }
         }
@@ -47,12 +50,12 @@ impl Directory {
         Ok(ids)
     }
 
-    /// What identity says of up to [`MOST`] employees, and in which epoch.
+    /// What identity says of up to [`MOST`] employees, and as of when.
     pub(super) async fn resolve(
         &self,
         account_id: i64,
         ids: &[i64],
-    ) -> Result<(String, Vec<Word>), Error> {
+    ) -> Result<(Position, Vec<Word>), Error> {
         let employee_ids = ids.to_vec();
         let question = pb::BatchResolveEmployeesRequest { account_id, employee_ids };
         let question = self.identity.question(question);
@@ -60,6 +63,6 @@ impl Directory {
         let answer = answer.map_err(|status| silent(&status))?.into_inner();
         let at = answer.sequence.ok_or_else(|| Error::internal("an answer without its place"))?;
         let words = answer.employees.into_iter().map(|it| Word::new(it, at.number)).collect();
-        Ok((at.epoch, words))
+        Ok((at.into(), words))
     }
 }

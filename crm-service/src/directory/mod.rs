@@ -8,7 +8,10 @@
 //!   wants to give them a part ([`Directory::meet`], before any transaction).
 //! - Whoever gives somebody a part locks their row ([`sql::share`]) and looks at their state. So a
 //!   deletion on its way waits for that, or is seen by it.
+//! - Who is deleted is marked first, and then loses every part ([`follow`]); whoever is brought
+//!   back begins without one. Who is deactivated keeps theirs.
 
+pub mod follow;
 mod meet;
 pub mod model;
 pub mod sql;
