@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use service_kit::{
     config::HousekeepingSettings,
     db::Db,
-    housekeeping::{Chore, DAY, Housekeeping},
+    housekeeping::{Chore, DAY, Housekeeping, KEEP_ANSWERS},
     serve::Background,
     sql,
     telemetry::metrics::Metrics,
@@ -24,6 +24,16 @@ const CHORES: &[Chore] = &[
             "DELETE FROM crm.client_changes WHERE (account_id, number) IN (
                  SELECT old.account_id, old.number FROM crm.client_changes AS old
                  WHERE old.time < $1 ORDER BY old.time LIMIT $2)"
+        ),
+    },
+    // By when it was begun: what has taken a day can be sent again from the beginning.
+    Chore {
+        kind: "client_imports",
+        keep: KEEP_ANSWERS,
+        delete: sql!(
+            "DELETE FROM crm.client_imports WHERE (account_id, actor, request_id) IN (
+                 SELECT old.account_id, old.actor, old.request_id FROM crm.client_imports AS old
+                 WHERE old.create_time < $1 ORDER BY old.create_time LIMIT $2)"
         ),
     },
 ];

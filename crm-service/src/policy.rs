@@ -1,6 +1,6 @@
 //! Who may call which method of crm-service.
 
-use proto::common::v1::Permission::ManageAllClients;
+use proto::common::v1::Permission::{ExportData, ImportData, ManageAllClients};
 use service_kit::policy::{
     Access::{Needs, SignedIn},
     Rule, rule,
@@ -10,10 +10,13 @@ use service_kit::policy::{
 pub const POLICY: &[Rule] = &[
     //    method                                      who may call it
     rule("/crm.v1.ClientService/BatchGetClients",     SignedIn),
+    rule("/crm.v1.ClientService/BatchImportClients",  Needs(ImportData)),
     rule("/crm.v1.ClientService/CreateClient",        Needs(ManageAllClients)),
     rule("/crm.v1.ClientService/DeleteClient",        Needs(ManageAllClients)),
+    rule("/crm.v1.ClientService/ExportClients",       Needs(ExportData)),
     rule("/crm.v1.ClientService/GetClient",           SignedIn),
     rule("/crm.v1.ClientService/GetClientStatistics", SignedIn),
+    rule("/crm.v1.ClientService/ImportClients",       Needs(ImportData)),
     rule("/crm.v1.ClientService/ListClients",         SignedIn),
     rule("/crm.v1.ClientService/ListMyClients",       SignedIn),
     rule("/crm.v1.ClientService/UndeleteClient",      Needs(ManageAllClients)),

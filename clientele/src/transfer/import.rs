@@ -5,7 +5,7 @@
 //! file is sent again from the beginning under the same request id: the server passes over what
 //! it has dealt with.
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use clap::Args;
 use prost::Message;
@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use super::{
-    fault::{Break, Fault},
+    fault::{Break, Fault, Patience},
     progress::Progress,
     rows::{Format, Row, Source},
     server::{Server, ServerOptions},
@@ -66,7 +66,7 @@ pub async fn run(options: ImportOptions) -> Result<bool, Fault> {
     let server = Server::new(&options.server)?;
     let source = Source::open(&file)?;
     // A header that cannot be meant is a reason not to begin.
-    source.rows(format, ignore_unknown, |_| {})?;
+    drop(source.rows(format, ignore_unknown, |_| {})?);
     let progress = Progress::of_bytes(source.bytes);
     let request_id = options.request_id.unwrap_or_else(Uuid::new_v4).to_string();
     if !dry_run {
@@ -103,7 +103,7 @@ struct Import {
 
 impl Import {
     async fn until_done(&mut self) -> Result<(), Fault> {
-        let mut patience = super::fault::Patience::default();
+        let mut patience = Patience::default();
         loop {
             let before = self.tally.answered();
             let Err(broken) = self.stream().await else { return Ok(()) };

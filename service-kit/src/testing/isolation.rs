@@ -109,10 +109,15 @@ fn set(message: &mut DynamicMessage, reached: &Reached, id: i64) {
     let (last, above) = reached.path.split_last().unwrap();
     let mut place = message;
     for field in above {
-        let Value::Message(inner) = place.get_field_mut(field) else {
-            panic!("{} is no message", field.full_name())
+        place = match place.get_field_mut(field) {
+            Value::Message(inner) => inner,
+            // The example has one that is good.
+            Value::List(list) if matches!(list.first(), Some(Value::Message(_))) => {
+                let Some(Value::Message(first)) = list.first_mut() else { unreachable!() };
+                first
+            }
+            _ => panic!("{} is no message, nor a list that begins with one", field.full_name()),
         };
-        place = inner;
     }
     assert_eq!(place.descriptor(), *last.parent_message());
     let id = Value::I64(id);
