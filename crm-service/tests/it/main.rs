@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod access;
+mod assignments;
 mod clients;
 mod conventions;
 mod health;
@@ -12,6 +13,9 @@ mod isolation;
 mod lists;
 mod operators;
 mod outages;
+mod people;
 mod reflection;
 mod repeats;
+mod statistics;
 mod support;
+mod visibility;
