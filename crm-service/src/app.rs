@@ -21,7 +21,7 @@ use tonic::service::Routes;
 use crate::{
     POLICY, SCHEMA, Settings,
     authenticator::AskIdentity,
-    clients::{rpc::Clients, watch::news::News},
+    clients::{imports::Places, rpc::Clients, watch::news::News},
     directory::{self, Directory},
     housekeeping,
     identity::Identity,
@@ -44,7 +44,8 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         directory::follow::task(directory.clone()),
         housekeeping::task(&db, &settings.housekeeping, &metrics),
     ];
-    let clients = Clients { db: db.clone(), keys, repeats, directory, news };
+    let places = Places::default();
+    let clients = Clients { db: db.clone(), keys, repeats, directory, news, places };
     let server = &settings.server;
     let routes = Routes::new(limited!(ClientServiceServer::new(clients), server));
 

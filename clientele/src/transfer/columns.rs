@@ -178,9 +178,7 @@ fn instant(timestamp: Option<&Timestamp>) -> String {
     let instant = timestamp.and_then(|at| {
         DateTime::from_timestamp(at.seconds, u32::try_from(at.nanos).unwrap_or_default())
     });
-    instant
-        .map(|instant| instant.to_rfc3339_opts(SecondsFormat::AutoSi, true))
-        .unwrap_or_default()
+    instant.map(|instant| instant.to_rfc3339_opts(SecondsFormat::AutoSi, true)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -198,7 +196,12 @@ pub mod tests {
         let labels = proptest::collection::btree_map("[a-z0-9_.-]{1,8}", label, 0..4);
         let names = (text(), text(), text(), text(), text(), text(), text());
         (names, labels, (id(), id(), id()), 0..6_i32).prop_map(
-            |((first_name, last_name, email, phone, country, currency, notes), labels, ids, status)| {
+            |(
+                (first_name, last_name, email, phone, country, currency, notes),
+                labels,
+                ids,
+                status,
+            )| {
                 Client {
                     first_name: format!("{first_name}."),
                     last_name,

@@ -93,10 +93,7 @@ impl<R: Read> Iterator for Reader<R> {
 }
 
 /// The columns that a header names; nothing for one that is to be passed over.
-fn columns(
-    names: &csv::StringRecord,
-    ignore_unknown: bool,
-) -> Result<Vec<Option<Column>>, Fault> {
+fn columns(names: &csv::StringRecord, ignore_unknown: bool) -> Result<Vec<Option<Column>>, Fault> {
     let columns: Vec<_> = names.iter().map(|name| Column::named(&plain(name))).collect();
     let unknown = names.iter().zip(&columns).filter(|(_, column)| column.is_none());
     let unknown: Vec<_> = unknown.map(|(name, _)| format!("{name:?}")).collect();
@@ -290,9 +287,10 @@ mod tests {
 
     #[test]
     fn commas_and_semicolons_are_told_apart_by_the_header() {
-        for text in
-            ["first_name,notes\nAda,a;b\n", "first_name;notes\r\nAda;a;b\r\n".replace("a;b", "\"a;b\"").as_str()]
-        {
+        for text in [
+            "first_name,notes\nAda,a;b\n",
+            "first_name;notes\r\nAda;a;b\r\n".replace("a;b", "\"a;b\"").as_str(),
+        ] {
             let rows = read(text);
             let client = rows[0].client.as_ref().unwrap();
             assert_eq!((client.first_name.as_str(), client.notes.as_str()), ("Ada", "a;b"));
@@ -302,7 +300,8 @@ mod tests {
 
     #[test]
     fn rows_know_their_lines_and_a_bad_one_stops_no_other() {
-        let rows = read("first_name,coach,notes\nAda,2,\"two\nlines\"\n,,\nBob,Ana\nEve,x,\nZoe,,\n");
+        let rows =
+            read("first_name,coach,notes\nAda,2,\"two\nlines\"\n,,\nBob,Ana\nEve,x,\nZoe,,\n");
         let lines: Vec<_> = rows.iter().map(|row| (row.line, row.client.is_ok())).collect();
         assert_eq!(lines, [(2, true), (5, false), (6, false), (7, true)]);
         assert_eq!(rows[0].client.as_ref().unwrap().coach_id, 2);
@@ -321,6 +320,10 @@ mod tests {
     #[test]
     fn a_row_without_end_is_refused_where_it_begins() {
         let endless = format!("first_name\nAda\n\"{}", "x".repeat(2 * MOST_BYTES));
-        assert!(refused(&endless).starts_with("Line 3: a row begins here"), "{}", refused(&endless));
+        assert!(
+            refused(&endless).starts_with("Line 3: a row begins here"),
+            "{}",
+            refused(&endless)
+        );
     }
 }

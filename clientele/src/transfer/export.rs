@@ -83,17 +83,10 @@ pub async fn run(options: ExportOptions) -> Result<(), Fault> {
 fn request(options: ExportOptions) -> Result<ExportClientsRequest, Fault> {
     let ExportOptions { country, search, coach_id, closer_id, setter_id, .. } = options;
     let statuses = options.status.iter().map(|text| status(text).map(Into::into));
-    let status = statuses.collect::<Result<_, _>>().map_err(|flaw| Fault::new(format!("{flaw}.")))?;
+    let status =
+        statuses.collect::<Result<_, _>>().map_err(|flaw| Fault::new(format!("{flaw}.")))?;
     let page_token = String::new();
-    Ok(ExportClientsRequest {
-        status,
-        country,
-        search,
-        coach_id,
-        closer_id,
-        setter_id,
-        page_token,
-    })
+    Ok(ExportClientsRequest { status, country, search, coach_id, closer_id, setter_id, page_token })
 }
 
 struct Export {
@@ -105,7 +98,10 @@ struct Export {
 }
 
 impl Export {
-    async fn until_done(&mut self, take: &mut impl FnMut(&Client) -> io::Result<()>) -> Result<(), Fault> {
+    async fn until_done(
+        &mut self,
+        take: &mut impl FnMut(&Client) -> io::Result<()>,
+    ) -> Result<(), Fault> {
         let mut patience = Patience::default();
         loop {
             let before = self.rows;
@@ -116,7 +112,10 @@ impl Export {
         }
     }
 
-    async fn stream(&mut self, take: &mut impl FnMut(&Client) -> io::Result<()>) -> Result<(), Break> {
+    async fn stream(
+        &mut self,
+        take: &mut impl FnMut(&Client) -> io::Result<()>,
+    ) -> Result<(), Break> {
         let request = self.server.signed(self.request.clone());
         let mut answers = self.server.clients().export_clients(request).await?.into_inner();
         while let Some(answer) = answers.message().await? {
@@ -179,7 +178,13 @@ impl Spool {
     }
 
     fn push(&mut self, client: &Client) -> io::Result<()> {
-        for label in client.labels.keys().filter(|label| !self.labels.contains(*label)).cloned().collect::<Vec<_>>() {
+        for label in client
+            .labels
+            .keys()
+            .filter(|label| !self.labels.contains(*label))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
             self.labels.insert(label);
         }
         let bytes = client.encode_to_vec();

@@ -59,11 +59,7 @@ pub struct Patience {
 impl Patience {
     /// What to say, and how long to wait before the next try; or the end of it. Whoever never
     /// got anywhere has most likely the wrong address, and learns so at once.
-    pub fn with(
-        &mut self,
-        broken: Break,
-        came_further: bool,
-    ) -> Result<(String, Duration), Fault> {
+    pub fn with(&mut self, broken: Break, came_further: bool) -> Result<(String, Duration), Fault> {
         let said = match broken {
             Break::Final(fault) => return Err(fault),
             Break::Passing(said) => said,

@@ -9,9 +9,7 @@ use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use clap::Args;
 use prost::Message;
-use proto::crm::v1::{
-    Client, ImportClientsOptions, ImportClientsRequest, ImportClientsResponse,
-};
+use proto::crm::v1::{Client, ImportClientsOptions, ImportClientsRequest, ImportClientsResponse};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::{JoinHandle, spawn_blocking},

@@ -54,8 +54,7 @@ impl Server {
     }
 
     pub fn clients(&self) -> ClientServiceClient<Channel> {
-        ClientServiceClient::new(self.channel.clone())
-            .max_decoding_message_size(MOST_ANSWER_BYTES)
+        ClientServiceClient::new(self.channel.clone()).max_decoding_message_size(MOST_ANSWER_BYTES)
     }
 
     pub fn signed<T>(&self, message: T) -> Request<T> {
@@ -77,9 +76,7 @@ fn token(options: &ServerOptions) -> Result<Secret, Fault> {
         None => (std::env::var(TOKEN).unwrap_or_default(), TOKEN.to_owned()),
     };
     if text.trim().is_empty() {
-        return Err(Fault::new(format!(
-            "{from} holds no token: log in, and put the token there."
-        )));
+        return Err(Fault::new(format!("{from} holds no token: log in, and put the token there.")));
     }
     Ok(Secret::new(text.trim()))
 }
@@ -90,9 +87,8 @@ fn endpoint(options: &ServerOptions) -> Result<Endpoint, Fault> {
         Fault::new(format!("{url} is no server ({error}): write it like http://127.0.0.1:50052."))
     };
     let endpoint = Endpoint::from_shared(url.clone()).map_err(|error| unusable(&error))?;
-    let endpoint = endpoint
-        .http2_keep_alive_interval(std::time::Duration::from_secs(20))
-        .tcp_nodelay(true);
+    let endpoint =
+        endpoint.http2_keep_alive_interval(std::time::Duration::from_secs(20)).tcp_nodelay(true);
     let host = endpoint.uri().host().unwrap_or_default().to_owned();
     match endpoint.uri().scheme_str() {
         Some("https") => {

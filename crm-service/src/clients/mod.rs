@@ -11,7 +11,7 @@
 
 mod export;
 mod filter;
-mod imports;
+pub mod imports;
 pub mod leave;
 pub mod model;
 pub mod parts;

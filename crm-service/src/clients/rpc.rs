@@ -25,7 +25,7 @@ use tonic::{Request, Status, Streaming};
 use super::{
     export::{self, Export},
     filter::Filter,
-    imports::{Chunk, Import, Tries, employees, some_rows},
+    imports::{Chunk, Import, Places, Tries, employees, some_rows},
     model::{self, Change, Client, Details},
     parts::Parts,
     sql,
@@ -43,6 +43,7 @@ pub struct Clients {
     pub repeats: Repeats,
     pub directory: Directory,
     pub news: Arc<News>,
+    pub places: Places,
 }
 
 #[tonic::async_trait]
@@ -266,7 +267,8 @@ impl ClientService for Clients {
     ) -> Reply<Self::ImportClientsStream> {
         let (caller, guard, requests) = open_stream(request)?;
         let (directory, keys) = (self.directory.clone(), self.keys.clone());
-        let import = Import::begin(directory, keys, (caller, guard), requests).await?;
+        let (places, who) = (self.places.clone(), (caller, guard));
+        let import = Import::begin(directory, keys, places, who, requests).await?;
         reply(import.responses())
     }
 
@@ -282,6 +284,7 @@ impl ClientService for Clients {
 
         self.directory.meet(caller.account_id(), &employees(rows)).await?;
 
+        let _place = self.places.take().await?;
         let chunk = Chunk { caller: &caller, rows };
         let mut tries = Tries::default();
         let (tx, applied) = loop {
@@ -306,14 +309,8 @@ impl ClientService for Clients {
         let (caller, guard, request) = open_stream(request)?;
         let mut fields = Fields::default();
         let filter = Filter::parse(&mut fields, &request);
-        let page = Page::parse(
-            &mut fields,
-            &request,
-            &caller,
-            &self.keys,
-            model::ORDERS,
-            export::ORDER,
-        );
+        let page =
+            Page::parse(&mut fields, &request, &caller, &self.keys, model::ORDERS, export::ORDER);
         let (filter, page) = fields.all((filter, page))?;
 
         let (db, keys) = (self.db.clone(), self.keys.clone());

@@ -27,6 +27,7 @@ pub const SERVICE_SECRET: &str = "a-secret-among-services";
 
 /// Two services, each with a database of its own. They end with the test.
 pub struct Crm {
+    pub address: SocketAddr,
     pub channel: Channel,
     pub database: TestDatabase,
     pub identity: Identity,
@@ -78,12 +79,13 @@ impl Crm {
         };
         change(&mut settings);
         let bound = Bound::bind(&settings.server).await.unwrap();
-        let channel = channel(bound.address());
+        let address = bound.address();
+        let channel = channel(address);
         let app = crm_service::app(&settings, None).await.unwrap();
         tokio::spawn(
             async move { serve(app, bound, &settings.server, CancellationToken::new()).await },
         );
-        Self { channel, database, identity }
+        Self { address, channel, database, identity }
     }
 
     pub fn clients(&self) -> ClientServiceClient<Channel> {

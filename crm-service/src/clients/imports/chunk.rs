@@ -1,6 +1,9 @@
 //! How do some rows take effect at once?
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use proto::{
     common::v1::ErrorReason::ClientEmailTaken,
@@ -11,6 +14,7 @@ use service_kit::{
     db::{Act, TenantTx},
     error::Error,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     model::{Circumstances, Found, Plan, Totals, email_key, employees, number, result},
@@ -27,6 +31,26 @@ use crate::{
 
 /// Then there is more going on than a chunk can get through.
 const MOST_TRIES: u32 = 5;
+
+/// Places for chunks at work, of which a process has few: each holds a connection to the database,
+/// and other calls need some too.
+#[derive(Debug, Clone)]
+pub struct Places(Arc<Semaphore>);
+
+const PLACES: usize = 4;
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(PLACES)))
+    }
+}
+
+impl Places {
+    /// A place, as soon as there is one and for as long as it is kept.
+    pub async fn take(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.0).acquire_owned().await.map_err(Error::internal)
+    }
+}
 
 /// Rows that take effect together.
 pub struct Chunk<'a> {
@@ -204,8 +228,18 @@ mod tests {
 
     #[test]
     fn an_address_is_once_in_a_run_whatever_its_case() {
-        let rows = ["a@example.com", "", "b@example.com", "A@example.com", "nobody", "nobody", "",
-            "b@example.com", "a@example.com"].map(row);
+        let rows = [
+            "a@example.com",
+            "",
+            "b@example.com",
+            "A@example.com",
+            "nobody",
+            "nobody",
+            "",
+            "b@example.com",
+            "a@example.com",
+        ]
+        .map(row);
         let lengths: Vec<_> = runs(&rows).iter().map(|run| run.len()).collect();
         assert_eq!(lengths, [3, 5, 1]);
         assert_eq!(runs(&[]).concat(), []);

@@ -1,7 +1,7 @@
 //! How far did this import come when it was sent before, and is it the same one?
 
-use proto::{Repeatable, crm::v1 as pb};
 use prost::Message;
+use proto::{Repeatable, crm::v1 as pb};
 use service_kit::{
     db::TenantTx,
     error::Error,

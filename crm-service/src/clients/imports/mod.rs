@@ -15,6 +15,6 @@ mod model;
 mod sql;
 mod stream;
 
-pub use chunk::{Chunk, Tries};
+pub use chunk::{Chunk, Places, Tries};
 pub use model::{employees, some_rows};
 pub use stream::Import;

@@ -271,7 +271,10 @@ mod tests {
         };
         assert_eq!((before.id, details.first_name.as_str()), (7, "Ada"));
         assert_eq!(details.changes(&before.details), ["country", "labels"]);
-        assert_eq!((details.labels["tier"].as_str(), details.labels["from"].as_str()), ("Silver", "fair"));
+        assert_eq!(
+            (details.labels["tier"].as_str(), details.labels["from"].as_str()),
+            ("Silver", "fair")
+        );
         assert!(matches!(circumstances().plan(&ada(), Some(found(true))), Plan::Leave(7)));
     }
 

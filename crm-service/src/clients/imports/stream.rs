@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Status, Streaming};
 
 use super::{
-    chunk::{Chunk, Tries},
+    chunk::{Chunk, Places, Tries},
     mark::Mark,
     model::{MOST_ROWS, Totals, email_key, employees, number, result},
 };
@@ -40,6 +40,7 @@ pub struct Import {
     db: Db,
     directory: Directory,
     keys: Arc<Keyring>,
+    places: Places,
     caller: Caller,
     guard: Guard,
     requests: Streaming<pb::ImportClientsRequest>,
@@ -59,6 +60,7 @@ impl Import {
     pub async fn begin(
         directory: Directory,
         keys: Arc<Keyring>,
+        places: Places,
         (caller, guard): (Caller, Guard),
         mut requests: Streaming<pb::ImportClientsRequest>,
     ) -> Result<Self, Status> {
@@ -79,6 +81,7 @@ impl Import {
             db,
             directory,
             keys,
+            places,
             caller,
             guard,
             requests,
@@ -203,6 +206,7 @@ impl Import {
 
     async fn take_effect(&mut self, rows: &[pb::Client]) -> Result<Vec<pb::ImportResult>, Error> {
         self.directory.meet(self.caller.account_id(), &employees(rows)).await?;
+        let place = self.places.take().await?;
         let mut tries = Tries::default();
         let mut results = loop {
             match self.attempt(rows).await {
@@ -211,6 +215,7 @@ impl Import {
                 Err(error) => return Err(error),
             }
         };
+        drop(place);
         if let Some(rehearsal) = &mut self.rehearsal {
             rehearsal.remember(rows, &mut results);
         }
