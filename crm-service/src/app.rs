@@ -4,7 +4,11 @@
 use std::sync::Arc;
 
 use axum::Router;
-use proto::crm::v1::client_service_server::ClientServiceServer;
+use proto::crm::v1::{
+    client_package_service_server::ClientPackageServiceServer,
+    client_service_server::ClientServiceServer, instalment_service_server::InstalmentServiceServer,
+    package_service_server::PackageServiceServer, payment_service_server::PaymentServiceServer,
+};
 use service_kit::{
     auth::{Gate, ServiceSecrets},
     config::{DatabaseSettings, StartError},
@@ -21,10 +25,14 @@ use tonic::service::Routes;
 use crate::{
     POLICY, SCHEMA, Settings,
     authenticator::AskIdentity,
+    client_packages::rpc::ClientPackages,
     clients::{imports::Places, rpc::Clients, watch::news::News},
     directory::{self, Directory},
     housekeeping,
     identity::Identity,
+    instalments::rpc::Instalments,
+    packages::rpc::Packages,
+    payments::rpc::Payments,
 };
 
 /// As metrics and traces know it.
@@ -44,10 +52,26 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         directory::follow::task(directory.clone()),
         housekeeping::task(&db, &settings.housekeeping, &metrics),
     ];
-    let places = Places::default();
-    let clients = Clients { db: db.clone(), keys, repeats, directory, news, places };
+
+    let clients = Clients {
+        db: db.clone(),
+        keys: keys.clone(),
+        repeats: repeats.clone(),
+        directory,
+        news,
+        places: Places::default(),
+    };
+    let packages = Packages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let client_packages =
+        ClientPackages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let instalments = Instalments { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let payments = Payments { db: db.clone(), keys, repeats };
     let server = &settings.server;
-    let routes = Routes::new(limited!(ClientServiceServer::new(clients), server));
+    let routes = Routes::new(limited!(ClientServiceServer::new(clients), server))
+        .add_service(limited!(PackageServiceServer::new(packages), server))
+        .add_service(limited!(ClientPackageServiceServer::new(client_packages), server))
+        .add_service(limited!(InstalmentServiceServer::new(instalments), server))
+        .add_service(limited!(PaymentServiceServer::new(payments), server));
 
     Ok(App {
         name: NAME,

@@ -16,7 +16,7 @@ use super::{
     statistics::Statistics,
     work::WHOLE_ACCOUNT,
 };
-use crate::visibility::Scope;
+use crate::{accounts::met, visibility::Scope};
 
 type ClientQuery<'q> = QueryAs<'q, Postgres, Client, PgArguments>;
 
@@ -59,8 +59,8 @@ macro_rules! is_seen {
 pub async fn insert(tx: &mut TenantTx, details: &Details) -> Result<Client, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
     let query = sqlx::query_as(sql!(
-        "WITH met AS (INSERT INTO crm.accounts (id) VALUES ($1) ON CONFLICT DO NOTHING)
-         INSERT INTO crm.clients
+        met!(),
+        "INSERT INTO crm.clients
              (account_id, first_name, last_name, name_key, email, email_key, phone_number, status,
               country, currency, notes, labels, coach_id, closer_id, setter_id, create_time,
               update_time)

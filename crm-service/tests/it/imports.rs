@@ -552,7 +552,8 @@ async fn two_batches_of_the_same_rows_make_no_client_twice() {
     let batch = |rows| pb::BatchImportClientsRequest { rows, ..Default::default() };
     let all = numbered(300);
     let backwards = all.iter().rev().cloned().collect();
-    let (one, other) = tokio::join!(crm.import_batch(&ana, batch(all)), crm.import_batch(&ana, batch(backwards)));
+    let (one, other) =
+        tokio::join!(crm.import_batch(&ana, batch(all)), crm.import_batch(&ana, batch(backwards)));
     assert_eq!(one.unwrap().totals.created + other.unwrap().totals.created, 300);
     assert_eq!(crm.total(&ana).await, 300);
 }

@@ -4,6 +4,7 @@
 
 mod access;
 mod assignments;
+mod client_packages;
 mod clients;
 mod conventions;
 mod exports;
@@ -11,13 +12,18 @@ mod health;
 mod hostile;
 mod housekeeping;
 mod imports;
+mod instalments;
 mod isolation;
 mod lists;
 mod operators;
 mod outages;
+mod packages;
 mod people;
+mod plans;
 mod reflection;
 mod repeats;
+mod sales;
+mod sales_access;
 mod statistics;
 mod support;
 mod visibility;

@@ -28,7 +28,7 @@ pub use codes::{Country, Currency};
 pub use date::{date, optional_date};
 pub use email::{Email, email_key};
 pub use labels::Labels;
-pub use money::{Money, shown as shown_money};
+pub use money::{Amount, Money, shown as shown_money};
 pub use text::{Notes, Text, fold, parse_search, search_words};
 
 /// What is wrong with one value.
