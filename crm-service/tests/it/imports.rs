@@ -213,18 +213,18 @@ async fn every_change_is_recorded_and_nothing_else() {
 #[tokio::test]
 async fn a_dry_run_answers_the_same_and_writes_nothing() {
     let (crm, ana, _) = with_two().await;
-    let before = crm.clients_digest().await;
+    let before = crm.database.digest().await;
     // Another address for each chunk, and one that comes in two of them.
     let mut many = mixed();
     many.extend(numbered(600));
     many.push(with_email("C1", "c1@example.com"));
     many.push(pb::Client { country: "NL".into(), ..with_email("C2", "C2@example.com") });
     let dry = crm.import(&ana, messages(options(ID, true), &many)).await.unwrap();
-    assert_eq!(crm.clients_digest().await, before);
+    assert_eq!(crm.database.digest().await, before);
     let batch =
         pb::BatchImportClientsRequest { rows: mixed(), dry_run: true, request_id: ID.into() };
     assert_eq!(crm.import_batch(&ana, batch.clone()).await.unwrap().outcomes(), MIXED);
-    assert_eq!(crm.clients_digest().await, before);
+    assert_eq!(crm.database.digest().await, before);
     assert!(dry.results.iter().all(|result| {
         result.client_id == 0 || matches!(result.outcome(), Outcome::Updated | Outcome::Unchanged)
     }));
@@ -269,11 +269,11 @@ async fn after_a_broken_connection_the_same_rows_go_on_where_they_were() {
     assert_eq!(crm.live_clients().await, 2_200);
     assert_eq!(crm.total(&ana).await, 2_200);
 
-    let before = crm.clients_digest().await;
+    let before = crm.database.digest().await;
     let third = repeated(&crm, &ana, &all).await;
     assert_eq!(third.totals.already_applied, 2_200);
     // More rows behind the same ones go on.
-    assert_eq!(crm.clients_digest().await, before);
+    assert_eq!(crm.database.digest().await, before);
     let more = [all, numbered(1)].concat();
     assert_eq!(repeated(&crm, &ana, &more).await.totals.created, 1);
 }
@@ -296,7 +296,7 @@ async fn other_rows_under_the_same_id_are_refused() {
     let ana = crm.sign_up("ana").await;
     let all = numbered(700);
     crm.import(&ana, messages(options(ID, false), &all)).await.unwrap();
-    let before = crm.clients_digest().await;
+    let before = crm.database.digest().await;
     let mut other = all.clone();
     other[3].last_name = "Other".into();
     let swapped: Vec<_> = all.iter().rev().cloned().collect();
@@ -306,7 +306,7 @@ async fn other_rows_under_the_same_id_are_refused() {
     }
     let refused = refusal(crm.import(&ana, messages(options(ID, true), &all)).await);
     assert_eq!(refused.said(), (Code::InvalidArgument, "REQUEST_ID_REUSED"));
-    assert_eq!(crm.clients_digest().await, before);
+    assert_eq!(crm.database.digest().await, before);
     // Somebody else's id is another one.
     let bob = crm.sign_up("bob").await;
     let his = crm.import(&bob, messages(options(ID, false), &other)).await.unwrap();
@@ -413,7 +413,7 @@ async fn an_unread_stream_of_results_holds_up_its_sender() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
     // As little as HTTP/2 lets an answer run ahead of its reader.
-    let narrow = Endpoint::from_shared(format!("http://{}", crm.address))
+    let narrow = Endpoint::from_shared(format!("http://{}", crm.address()))
         .unwrap()
         .initial_stream_window_size(65_535)
         .initial_connection_window_size(65_535)
@@ -508,7 +508,7 @@ async fn a_client_that_the_caller_does_not_see_is_not_changed() {
 async fn what_cannot_be_an_import_is_refused_and_nothing_is_written() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
-    let before = crm.clients_digest().await;
+    let before = crm.database.digest().await;
     let refused = refusal(crm.import(&ana, vec![options("x", false), rows(numbered(1))]).await);
     assert_eq!(refused.said(), (Code::InvalidArgument, "INVALID_FIELDS"));
     assert_eq!(refused.fields, ["options.request_id"]);
@@ -523,7 +523,7 @@ async fn what_cannot_be_an_import_is_refused_and_nothing_is_written() {
     }
     let nothing = crm.import(&ana, vec![]).await.unwrap();
     assert_eq!(nothing.totals, pb::ImportTotals::default());
-    assert_eq!(crm.clients_digest().await, before);
+    assert_eq!(crm.database.digest().await, before);
 }
 
 #[tokio::test]
@@ -537,12 +537,12 @@ async fn a_batch_is_one_call_with_one_answer() {
     let numbers: Vec<_> = done.results.iter().map(|result| result.row_number).collect();
     assert_eq!(numbers, (1..=9).collect::<Vec<_>>());
     crm.assert_counted().await;
-    let before = crm.clients_digest().await;
+    let before = crm.database.digest().await;
     assert_eq!(crm.import_batch(&ana, request.clone()).await.unwrap().results, done.results);
     let other = pb::BatchImportClientsRequest { rows: numbered(3), ..request };
     let refused = refusal(crm.import_batch(&ana, other).await);
     assert_eq!(refused.said(), (Code::InvalidArgument, "REQUEST_ID_REUSED"));
-    assert_eq!(crm.clients_digest().await, before);
+    assert_eq!(crm.database.digest().await, before);
 }
 
 #[tokio::test]
