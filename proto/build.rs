@@ -65,26 +65,15 @@ fn shapes(descriptor: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
                 )?;
             }
             if has_field(message, "page_token") {
+                let (ask, query) = paging(message);
                 writeln!(
                     code,
                     "impl crate::Paged for {path} {{
                         fn ask(&self) -> crate::PageAsk<'_> {{
-                            crate::PageAsk {{
-                                size: self.page_size,
-                                token: &self.page_token,
-                                skip: self.skip,
-                                order_by: &self.order_by,
-                                include_total: self.include_total,
-                            }}
+                            crate::PageAsk {{ {ask} }}
                         }}
                         fn query(&self) -> Self {{
-                            Self {{
-                                page_size: 0,
-                                page_token: String::new(),
-                                skip: 0,
-                                include_total: false,
-                                ..self.clone()
-                            }}
+                            Self {{ {query} ..self.clone() }}
                         }}
                     }}"
                 )?;
@@ -92,6 +81,26 @@ fn shapes(descriptor: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
         }
     }
     Ok(code)
+}
+
+/// What a request says of the page that it asks for, and the fields that may differ between two
+/// pages of one list. A stream of all pages has no more than a place to begin.
+fn paging(message: &DescriptorProto) -> (String, String) {
+    let mut ask = "token: &self.page_token,".to_owned();
+    let mut query = "page_token: String::new(),".to_owned();
+    for (name, field, value, nothing) in [
+        ("size", "page_size", "self.page_size", "0"),
+        ("skip", "skip", "self.skip", "0"),
+        ("order_by", "order_by", "&self.order_by", "\"\""),
+        ("include_total", "include_total", "self.include_total", "false"),
+    ] {
+        let has = has_field(message, field);
+        ask += &format!("{name}: {},", if has { value } else { nothing });
+        if has && field != "order_by" {
+            query += &format!("{field}: {nothing},");
+        }
+    }
+    (ask, query)
 }
 
 fn has_field(message: &DescriptorProto, name: &str) -> bool {

@@ -42,6 +42,8 @@ impl Settings {
             crm_telemetry: TelemetrySettings::read(&mut reader, crm_service::NAME),
         };
         settings.contradictions(&mut reader);
+        // Whoever has it for the commands may start everything in the same shell.
+        let _for_the_commands = reader.secret("CLIENTELE_TOKEN");
         if reader.text("IDENTITY_ATTEMPTS_FACTOR").is_none() {
             settings.identity.attempts_factor = ATTEMPTS_FACTOR;
         }

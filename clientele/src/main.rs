@@ -4,11 +4,12 @@
 mod config;
 mod database;
 mod keys;
+mod transfer;
 mod welcome;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use service_kit::{
     config::StartError,
     program,
@@ -18,16 +19,32 @@ use service_kit::{
 use tokio_util::sync::CancellationToken;
 
 use config::Settings;
+use transfer::{ExportOptions, ImportOptions, export_clients, import_clients};
 
 /// The whole product: a private PostgreSQL, identity-service and crm-service.
+///
+/// Without a command it starts all of them and answers calls until it is told to stop. The
+/// commands call a crm-service that runs already.
 #[derive(Parser)]
 #[command(version, after_help = "Settings come from the environment; the README lists them.")]
-struct Cli {}
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    ImportClients(ImportOptions),
+    ExportClients(ExportOptions),
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli {} = Cli::parse();
-    program::exit(run().await)
+    match Cli::parse().command {
+        None => program::exit(run().await),
+        Some(Command::ImportClients(options)) => import_clients(options).await,
+        Some(Command::ExportClients(options)) => export_clients(options).await,
+    }
 }
 
 /// Starts everything in the order in which it depends on each other, and ends it in reverse.

@@ -30,7 +30,7 @@ use crate::{
     audit::rpc::Audit,
     authenticator::AskIdentity,
     client_packages::rpc::ClientPackages,
-    clients::{rpc::Clients, watch::news::News},
+    clients::{imports::Places, rpc::Clients, watch::news::News},
     directory::{self, Directory},
     housekeeping,
     identity::Identity,
@@ -62,8 +62,14 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     ];
 
     let audit = Audit { db: db.clone(), keys: keys.clone() };
-    let clients =
-        Clients { db: db.clone(), keys: keys.clone(), repeats: repeats.clone(), directory, news };
+    let clients = Clients {
+        db: db.clone(),
+        keys: keys.clone(),
+        repeats: repeats.clone(),
+        directory,
+        news,
+        places: Places::default(),
+    };
     let packages = Packages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
     let client_packages =
         ClientPackages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };

@@ -28,6 +28,7 @@ const CHORES: &[Chore] = &[
                  WHERE old.time < $1 ORDER BY old.time LIMIT $2)"
         ),
     },
+    // By when it was begun: what has taken a day can be sent again from the beginning.
     Chore {
         kind: "client_imports",
         keep: KEEP_ANSWERS,

@@ -1,8 +1,9 @@
 //! Who may call which method of crm-service.
 
 use proto::common::v1::Permission::{
-    ManageAllClients, ManageClientPackages, ManageInstalments, ManagePackages, ManagePayments,
-    ManageStripe, ManageStripeEndpoints, RefundPayments, ViewAudit, ViewStatistics,
+    ExportData, ImportData, ManageAllClients, ManageClientPackages, ManageInstalments,
+    ManagePackages, ManagePayments, ManageStripe, ManageStripeEndpoints, RefundPayments,
+    ViewAudit, ViewStatistics,
 };
 use service_kit::policy::{
     Access::{Needs, SignedIn},
@@ -21,10 +22,13 @@ pub const POLICY: &[Rule] = &[
     rule("/crm.v1.ClientPackageService/PreviewInstalments",          Needs(ManageClientPackages)),
     rule("/crm.v1.ClientPackageService/UpdateClientPackage",         Needs(ManageClientPackages)),
     rule("/crm.v1.ClientService/BatchGetClients",                    SignedIn),
+    rule("/crm.v1.ClientService/BatchImportClients",                 Needs(ImportData)),
     rule("/crm.v1.ClientService/CreateClient",                       Needs(ManageAllClients)),
     rule("/crm.v1.ClientService/DeleteClient",                       Needs(ManageAllClients)),
+    rule("/crm.v1.ClientService/ExportClients",                      Needs(ExportData)),
     rule("/crm.v1.ClientService/GetClient",                          SignedIn),
     rule("/crm.v1.ClientService/GetClientStatistics",                SignedIn),
+    rule("/crm.v1.ClientService/ImportClients",                      Needs(ImportData)),
     rule("/crm.v1.ClientService/ListClients",                        SignedIn),
     rule("/crm.v1.ClientService/ListMyClients",                      SignedIn),
     rule("/crm.v1.ClientService/UndeleteClient",                     Needs(ManageAllClients)),

@@ -6,7 +6,7 @@ CREATE TABLE crm.client_imports (
     -- Whose it is: as in answers.
     actor       text        NOT NULL,
     request_id  uuid        NOT NULL,
-    -- What the beginning of the stream is compared by.
+    -- What the rows up to `row_number` are compared by.
     fingerprint bytea       NOT NULL,
     -- The last row that was dealt with.
     row_number  bigint      NOT NULL,

@@ -17,7 +17,7 @@ GRANT SELECT, INSERT, UPDATE ON crm.payment_totals, crm.client_payment_totals TO
 GRANT SELECT, INSERT, UPDATE, DELETE ON crm.stripe_customers, crm.stripe_endpoints TO {app};
 GRANT SELECT, INSERT, DELETE ON crm.stripe_addresses TO {app};
 GRANT SELECT, INSERT, UPDATE (state) ON crm.stripe_events TO {app};
-GRANT SELECT, INSERT, UPDATE (row_number) ON crm.client_imports TO {app};
+GRANT SELECT, INSERT, UPDATE (row_number, fingerprint) ON crm.client_imports TO {app};
 GRANT SELECT, INSERT, UPDATE ON crm.answers TO {app};
 -- What is recorded, and what happened to money, stays as it is.
 GRANT SELECT, INSERT ON crm.audit_events TO {app};

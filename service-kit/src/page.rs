@@ -136,6 +136,18 @@ impl<T> Page<T> {
         pages
     }
 
+    /// The same with so many rows.
+    #[must_use]
+    pub fn sized(self, size: i32) -> Self {
+        Self { size, ..self }
+    }
+
+    /// The page behind a row.
+    #[must_use]
+    pub fn behind(self, row: &T, id: i64) -> Self {
+        Self { after: Some((self.order.key.read(row), id)), skip: 0, ..self }
+    }
+
     /// One row more than the page has: if it is there, so is another page.
     pub fn limit_and_one(&self) -> i64 {
         i64::from(self.size) + 1

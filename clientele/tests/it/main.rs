@@ -10,4 +10,5 @@ mod refusals;
 mod services;
 mod support;
 mod telling;
+mod transfer;
 mod versions;

@@ -204,6 +204,7 @@ pub fn folder(label: &str) -> local_postgres::ThrowawayFolder {
 pub struct Caller {
     identity: Channel,
     crm: Channel,
+    pub crm_address: String,
     pub token: String,
 }
 
@@ -212,7 +213,12 @@ impl Caller {
         let channel = |address: &str| {
             Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy()
         };
-        Self { identity: channel(identity), crm: channel(crm), token: String::new() }
+        Self {
+            identity: channel(identity),
+            crm: channel(crm),
+            crm_address: crm.to_owned(),
+            token: String::new(),
+        }
     }
 
     /// Trusts whoever shows this certificate for localhost.
@@ -224,7 +230,12 @@ impl Caller {
             let endpoint = Channel::from_shared(format!("https://{address}")).unwrap();
             endpoint.tls_config(tls.clone()).unwrap().connect_lazy()
         };
-        Self { identity: channel(identity), crm: channel(crm), token: String::new() }
+        Self {
+            identity: channel(identity),
+            crm: channel(crm),
+            crm_address: crm.to_owned(),
+            token: String::new(),
+        }
     }
 
     pub async fn sign_up(&mut self, name: &str) -> Result<(), Status> {

@@ -47,7 +47,12 @@ macro_rules! narrows {
         })+
     };
 }
-narrows!(pb::ListClientsRequest, pb::ListMyClientsRequest, pb::GetClientStatisticsRequest);
+narrows!(
+    pb::ListClientsRequest,
+    pb::ListMyClientsRequest,
+    pb::GetClientStatisticsRequest,
+    pb::ExportClientsRequest
+);
 
 impl Filter {
     const MOST_STATUSES: usize = 16;
@@ -58,6 +63,20 @@ impl Filter {
         let country = fields.take("country", Country::optional(country));
         let words = fields.take("search", parse_search(search));
         Some(Self { statuses: statuses?, parts, country: country?, words: words? })
+    }
+
+    /// Which of them narrow, for the record: what somebody searches for may name a person.
+    pub fn names(&self) -> Vec<&'static str> {
+        let Parts { coach_id, closer_id, setter_id } = self.parts;
+        let narrowing = [
+            ("status", !self.statuses.is_empty()),
+            ("coach_id", coach_id.is_some()),
+            ("closer_id", closer_id.is_some()),
+            ("setter_id", setter_id.is_some()),
+            ("country", self.country.is_some()),
+            ("search", !self.words.is_empty()),
+        ];
+        narrowing.into_iter().filter(|(_, narrows)| *narrows).map(|(name, _)| name).collect()
     }
 }
 

@@ -9,7 +9,9 @@
 //! - A search finds clients by the beginnings of the words of name and address.
 //! - Whoever writes clients lets [`work::follow`] see to what follows from them.
 
+mod export;
 mod filter;
+pub mod imports;
 pub mod leave;
 pub mod model;
 pub mod parts;

@@ -20,10 +20,12 @@ use service_kit::{
     page::Page,
     reply,
 };
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 
 use super::{
+    export::{self, Export},
     filter::Filter,
+    imports::{Chunk, Import, Places, Tries, employees, some_rows},
     model::{self, Change, Client, Details},
     parts::Parts,
     sql,
@@ -41,11 +43,14 @@ pub struct Clients {
     pub repeats: Repeats,
     pub directory: Directory,
     pub news: Arc<News>,
+    pub places: Places,
 }
 
 #[tonic::async_trait]
 impl ClientService for Clients {
     type WatchClientsStream = BoxStream<'static, Result<pb::WatchClientsResponse, Status>>;
+    type ImportClientsStream = BoxStream<'static, Result<pb::ImportClientsResponse, Status>>;
+    type ExportClientsStream = BoxStream<'static, Result<pb::ExportClientsResponse, Status>>;
 
     async fn create_client(
         &self,
@@ -254,6 +259,63 @@ impl ClientService for Clients {
         let watcher = Watcher::from(cursor, caller, news, keys).await?;
         let still = watcher.still();
         reply(guard.over(watcher.responses(), still))
+    }
+
+    async fn import_clients(
+        &self,
+        request: Request<Streaming<pb::ImportClientsRequest>>,
+    ) -> Reply<Self::ImportClientsStream> {
+        let (caller, guard, requests) = open_stream(request)?;
+        let (directory, keys) = (self.directory.clone(), self.keys.clone());
+        let (places, who) = (self.places.clone(), (caller, guard));
+        let import = Import::begin(directory, keys, places, who, requests).await?;
+        reply(import.responses())
+    }
+
+    async fn batch_import_clients(
+        &self,
+        request: Request<pb::BatchImportClientsRequest>,
+    ) -> Reply<pb::BatchImportClientsResponse> {
+        let (caller, request) = open(request)?;
+        let mut fields = Fields::default();
+        let repeat = fields.take("request_id", self.repeats.of(&request));
+        let rows = fields.take("rows", some_rows(&request.rows));
+        let (repeat, rows) = fields.all((repeat, rows))?;
+
+        self.directory.meet(caller.account_id(), &employees(rows)).await?;
+
+        let _place = self.places.take().await?;
+        let chunk = Chunk { caller: &caller, rows };
+        let mut tries = Tries::default();
+        let (tx, applied) = loop {
+            let mut tx = self.db.begin(&caller).await?;
+            if let Some(answer) = repeat.answer(&mut tx).await? {
+                return reply(answer);
+            }
+            match chunk.deal_with(&mut tx, !request.dry_run).await {
+                Ok(applied) => break (tx, applied),
+                Err(error) if tries.again(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let (acts, answer) = applied.complete();
+        if request.dry_run { reply(answer) } else { repeat.finish(tx, acts, answer).await }
+    }
+
+    async fn export_clients(
+        &self,
+        request: Request<pb::ExportClientsRequest>,
+    ) -> Reply<Self::ExportClientsStream> {
+        let (caller, guard, request) = open_stream(request)?;
+        let mut fields = Fields::default();
+        let filter = Filter::parse(&mut fields, &request);
+        let page =
+            Page::parse(&mut fields, &request, &caller, &self.keys, model::ORDERS, export::ORDER);
+        let (filter, page) = fields.all((filter, page))?;
+
+        let (db, keys) = (self.db.clone(), self.keys.clone());
+        let export = Export::begin(db, keys, (caller, guard), filter, page).await?;
+        reply(export.responses())
     }
 }
 

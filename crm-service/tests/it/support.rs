@@ -112,7 +112,7 @@ impl Crm {
 
     /// Another connection to it.
     pub fn another_channel(&self) -> Channel {
-        channel(self.settings.server.listen)
+        channel(self.address())
     }
 
     /// Another process of crm-service, on the same database.

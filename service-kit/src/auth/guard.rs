@@ -32,6 +32,21 @@ impl Guard {
         self.gate.identify(self.rule, &self.credential).await
     }
 
+    /// When it is time to ask again.
+    pub fn due(&self) -> Instant {
+        self.asked + EVERY
+    }
+
+    /// The caller as they are by now, where it is time to ask: for a stream that works in steps,
+    /// between two of them.
+    pub async fn again(&mut self) -> Result<Option<Caller>, Error> {
+        if self.due() > Instant::now() {
+            return Ok(None);
+        }
+        self.asked = Instant::now();
+        self.ask().await.map(Some)
+    }
+
     /// The same stream, for as long as its caller would be let in anew and `still` agrees to what
     /// they are by now. Then it ends with the refusal, also where nobody can tell at the moment:
     /// nothing is sent after an answer is due that has not come.
@@ -58,12 +73,10 @@ struct Guarded<T, F> {
 impl<T, F: Fn(&Caller) -> Result<(), Error>> Guarded<T, F> {
     async fn next(&mut self) -> Result<Option<T>, Status> {
         loop {
-            let due = self.guard.asked + EVERY;
-            if due <= Instant::now() {
-                self.guard.asked = Instant::now();
-                let caller = self.guard.ask().await?;
+            if let Some(caller) = self.guard.again().await? {
                 (self.still)(&caller)?;
-            } else if let Ok(item) = timeout_at(due, self.stream.next()).await {
+            }
+            if let Ok(item) = timeout_at(self.guard.due(), self.stream.next()).await {
                 return item.transpose();
             }
         }

@@ -31,26 +31,32 @@ impl Act {
     }
 }
 
-/// Writes an act down: who, what, on whom, when, from where, in which request.
-pub(super) async fn record(tx: &mut TenantTx, act: Act) -> Result<(), Error> {
+/// Writes down what was done: who, what, on whom, when, from where, in which request.
+pub(super) async fn record(tx: &mut TenantTx, acts: Vec<Act>) -> Result<(), Error> {
     let (account_id, now, actor) = (tx.account_id(), tx.now(), tx.actor().to_string());
     let request = context::current();
     let request_id = request.as_ref().map(|request| request.id().to_owned());
     let network = request.and_then(|request| request.client()).map(network::shown);
+    let actions: Vec<_> = acts.iter().map(|act| format!("{}.{}", act.subject, act.verb)).collect();
+    let subjects: Vec<_> = acts.iter().map(|act| act.subject).collect();
+    let subject_ids: Vec<_> = acts.iter().map(|act| act.subject_id).collect();
+    let details: Vec<_> = acts.into_iter().map(|act| Value::Object(act.details)).collect();
     let query = sqlx::query(sql!(
         "INSERT INTO audit_events
-             (account_id, time, actor, action, subject, subject_id, network, request_id, details)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+             (account_id, time, actor, network, request_id, action, subject, subject_id, details)
+         SELECT $1, $2, $3, $4, $5, act.* FROM unnest($6::text[], $7::text[], $8::bigint[], $9::jsonb[])
+             AS act (action, subject, subject_id, details)
+         RETURNING id"
     ))
     .bind(account_id)
     .bind(now)
     .bind(actor)
-    .bind(format!("{}.{}", act.subject, act.verb))
-    .bind(act.subject)
-    .bind(act.subject_id)
     .bind(network.unwrap_or_default())
     .bind(request_id.unwrap_or_default())
-    .bind(Value::Object(act.details));
+    .bind(actions)
+    .bind(subjects)
+    .bind(subject_ids)
+    .bind(details);
     tx.execute(query).await?;
     Ok(())
 }

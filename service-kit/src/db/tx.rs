@@ -104,8 +104,9 @@ impl TenantTx {
     /// Makes it true, and records what was done. When the connection breaks meanwhile nobody knows whether it became so:
     /// the caller is told to try again, and a `request_id` keeps that from happening twice.
     pub async fn commit(mut self, acts: impl IntoIterator<Item = Act>) -> Result<(), Error> {
-        for act in acts {
-            act::record(&mut self, act).await?;
+        let acts: Vec<_> = acts.into_iter().collect();
+        if !acts.is_empty() {
+            act::record(&mut self, acts).await?;
         }
         // Last, because everybody who tells something waits for the same counter.
         for (feed, events) in std::mem::take(&mut self.told).into_values() {

@@ -1,0 +1,112 @@
+//! Why can it not be done, and does it help to try again?
+
+use std::{fmt, time::Duration};
+
+use tonic::{Code, Status};
+
+/// A sentence for whoever started it, that says what to do.
+#[derive(Debug)]
+pub struct Fault(String);
+
+impl Fault {
+    pub fn new(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a stream ended before its time.
+#[derive(Debug)]
+pub enum Break {
+    /// The connection or the server, which may be better soon.
+    Passing(String),
+    /// It would be the same again.
+    Final(Fault),
+}
+
+impl From<Status> for Break {
+    fn from(status: Status) -> Self {
+        let reason = status.metadata().get("error-reason");
+        let Some(reason) = reason.and_then(|reason| reason.to_str().ok()) else {
+            // Nobody said this but the connection.
+            return Self::Passing(format!("The connection broke ({}).", status.message()));
+        };
+        let sentence = format!("{} ({reason})", status.message());
+        match status.code() {
+            Code::Unavailable | Code::Aborted | Code::DeadlineExceeded => Self::Passing(sentence),
+            Code::ResourceExhausted if reason == "OVERLOADED" => Self::Passing(sentence),
+            _ => Self::Final(Fault(sentence)),
+        }
+    }
+}
+
+/// How often it is tried again without coming further.
+const TRIES: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Bears so much and no more.
+#[derive(Debug, Default)]
+pub struct Patience {
+    tries: u32,
+    has_come_further: bool,
+}
+
+impl Patience {
+    /// What to say, and how long to wait before the next try; or the end of it. Whoever never
+    /// got anywhere has most likely the wrong address, and learns so at once.
+    pub fn with(&mut self, broken: Break, came_further: bool) -> Result<(String, Duration), Fault> {
+        let said = match broken {
+            Break::Final(fault) => return Err(fault),
+            Break::Passing(said) => said,
+        };
+        if came_further {
+            (self.tries, self.has_come_further) = (0, true);
+        }
+        self.tries += 1;
+        if !self.has_come_further || self.tries > TRIES {
+            return Err(Fault(said));
+        }
+        Ok((said, FIRST_PAUSE * 2_u32.pow(self.tries - 1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken() -> Break {
+        Status::unavailable("gone").into()
+    }
+
+    #[test]
+    fn it_is_tried_again_as_long_as_it_gets_further() {
+        let mut patience = Patience::default();
+        assert!(patience.with(broken(), false).is_err(), "it never got anywhere");
+        let mut patience = Patience::default();
+        for _ in 0..100 {
+            assert_eq!(patience.with(broken(), true).unwrap().1, FIRST_PAUSE);
+        }
+        let again = (0..100).take_while(|_| patience.with(broken(), false).is_ok()).count();
+        assert_eq!(again, 5);
+    }
+
+    #[test]
+    fn a_refusal_is_final_and_a_broken_connection_is_not() {
+        let said = |code, reason: &'static str| {
+            let mut status = Status::new(code, "No.");
+            status.metadata_mut().insert("error-reason", reason.parse().unwrap());
+            matches!(Break::from(status), Break::Final(_))
+        };
+        assert!(said(Code::PermissionDenied, "PERMISSION_DENIED"));
+        assert!(said(Code::Internal, "INTERNAL"));
+        assert!(said(Code::ResourceExhausted, "MESSAGE_TOO_LARGE"));
+        assert!(!said(Code::ResourceExhausted, "OVERLOADED"));
+        assert!(!said(Code::Aborted, "CONFLICT"));
+        assert!(matches!(Break::from(Status::unknown("h2")), Break::Passing(_)));
+    }
+}
