@@ -3,15 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod access;
+mod client_packages;
 mod clients;
 mod conventions;
 mod health;
 mod hostile;
 mod housekeeping;
+mod instalments;
 mod isolation;
 mod lists;
 mod operators;
 mod outages;
+mod packages;
+mod plans;
 mod reflection;
 mod repeats;
+mod sales;
+mod sales_access;
 mod support;

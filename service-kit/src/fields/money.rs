@@ -25,11 +25,7 @@ impl Money {
 
     /// Nothing where nothing is said.
     pub fn optional(money: Option<&pb::Money>, default: Currency) -> Result<Option<Self>, Flaw> {
-        let Some(money) = money.filter(|money| !money.amount.is_empty()) else { return Ok(None) };
-        let currency = Currency::optional(&money.currency_code)
-            .map_err(|_| Flaw::bad("must have an ISO 4217 currency_code such as EUR"))?;
-        let currency = currency.unwrap_or(default);
-        Ok(Some(Self { minor: parse_minor(&money.amount, currency)?, currency }))
+        Amount::optional(money)?.map(|amount| amount.or_in(default)).transpose()
     }
 
     /// Minor units that are known to be a good amount: from a column.
@@ -43,6 +39,39 @@ impl Money {
 
     pub fn currency(self) -> Currency {
         self.currency
+    }
+}
+
+/// An amount above zero as it was said: perhaps in the currency of a row that is not read yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amount {
+    decimal: String,
+    currency: Option<Currency>,
+}
+
+impl Amount {
+    /// An amount that must be there.
+    pub fn required(money: Option<&pb::Money>) -> Result<Self, Flaw> {
+        Self::optional(money)?.ok_or(Flaw::Missing)
+    }
+
+    /// Nothing where nothing is said.
+    pub fn optional(money: Option<&pb::Money>) -> Result<Option<Self>, Flaw> {
+        let Some(money) = money.filter(|money| !money.amount.is_empty()) else { return Ok(None) };
+        let currency = Currency::optional(&money.currency_code)
+            .map_err(|_| Flaw::bad("must have an ISO 4217 currency_code such as EUR"))?;
+        let (whole, fraction) = above_zero(&money.amount)?;
+        if let Some(currency) = currency {
+            to_minor(whole, fraction, currency)?;
+        }
+        Ok(Some(Self { decimal: money.amount.clone(), currency }))
+    }
+
+    /// The amount, in `default` where it names no currency: of which it may be too exact.
+    pub fn or_in(&self, default: Currency) -> Result<Money, Flaw> {
+        let currency = self.currency.unwrap_or(default);
+        let (whole, fraction) = above_zero(&self.decimal)?;
+        Ok(Money { minor: to_minor(whole, fraction, currency)?, currency })
     }
 }
 
@@ -68,13 +97,20 @@ fn decimal(minor: i128, decimals: usize) -> String {
     format!("{sign}{whole}{point}{fraction}")
 }
 
-fn parse_minor(amount: &str, currency: Currency) -> Result<i64, Flaw> {
+/// What stands before and behind the point of an amount in some currency.
+fn above_zero(amount: &str) -> Result<(&str, &str), Flaw> {
     let flaw = || Flaw::bad("must be an amount such as 999.99");
+    let zero_or_less = || Flaw::bad("must be above zero");
     if let Some(positive) = amount.strip_prefix('-') {
         let _is_number = digits(positive).ok_or_else(flaw)?;
-        return Err(Flaw::bad("must be above zero"));
+        return Err(zero_or_less());
     }
     let (whole, fraction) = digits(amount).ok_or_else(flaw)?;
+    let is_zero = whole.bytes().chain(fraction.bytes()).all(|digit| digit == b'0');
+    if is_zero { Err(zero_or_less()) } else { Ok((whole, fraction)) }
+}
+
+fn to_minor(whole: &str, fraction: &str, currency: Currency) -> Result<i64, Flaw> {
     let decimals = currency.decimals();
     if fraction.len() > decimals {
         return Err(Flaw::bad(format!(
@@ -82,13 +118,10 @@ fn parse_minor(amount: &str, currency: Currency) -> Result<i64, Flaw> {
             currency.code()
         )));
     }
-    let too_large = || Flaw::bad("must be at most 1,000,000,000,000,000 in minor units");
-    let minor: i64 = format!("{whole}{fraction:0<decimals$}").parse().map_err(|_| too_large())?;
-    match minor {
-        0 => Err(Flaw::bad("must be above zero")),
-        1..=Money::MAX_MINOR => Ok(minor),
-        _ => Err(too_large()),
-    }
+    let minor = format!("{whole}{fraction:0<decimals$}").parse().ok();
+    minor
+        .filter(|minor| *minor <= Money::MAX_MINOR)
+        .ok_or_else(|| Flaw::bad("must be at most 1,000,000,000,000,000 in minor units"))
 }
 
 /// What stands before and behind the point of a plain decimal number.
@@ -158,6 +191,25 @@ mod tests {
         assert_eq!(Money::required(None, Currency::USD), Err(Flaw::Missing));
         assert!(parse("XYZ", "1").is_err());
         assert_eq!(parse("EUR", "10000000000000.00"), Ok(Money::MAX_MINOR));
+    }
+
+    #[test]
+    fn an_amount_may_leave_its_currency_to_a_row_but_nothing_else() {
+        let said = |currency_code: &str, amount: &str| {
+            let money =
+                pb::Money { currency_code: currency_code.to_owned(), amount: amount.to_owned() };
+            Amount::required(Some(&money))
+        };
+        let kwd = Currency::parse("KWD").expect("dinar");
+        let amount = said("", "1.5").expect("some amount");
+        assert_eq!(amount.or_in(kwd), Ok(Money::from_minor(1500, kwd)));
+        assert!(amount.or_in(Currency::parse("JPY").expect("yen")).is_err());
+        let amount = said("USD", "1.5").expect("dollars");
+        assert_eq!(amount.or_in(kwd), Ok(Money::from_minor(150, Currency::USD)));
+        for (currency_code, amount) in [("", "0.0"), ("", "-1"), ("", "1e3"), ("USD", "1.555")] {
+            assert!(matches!(said(currency_code, amount), Err(Flaw::Bad(_))), "{amount}");
+        }
+        assert_eq!(said("", ""), Err(Flaw::Missing));
     }
 
     #[test]
