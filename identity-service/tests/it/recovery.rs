@@ -441,7 +441,7 @@ async fn a_request_by_address_is_recorded_with_where_it_came_from() {
     };
     let expected = [
         of("employee.request_password_reset", "203.0.113.0/24", "the-first-call"),
-        of("employee.request_email_verification", "2001:db8:1:2::/64", "the-second-call"),
+        of("employee.request_email_verification", "2001:db8:1::/48", "the-second-call"),
     ];
     assert_eq!(recorded, expected);
 }

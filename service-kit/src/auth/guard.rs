@@ -75,7 +75,10 @@ mod tests {
     use std::sync::Mutex;
 
     use futures::stream::{pending, repeat};
-    use proto::common::v1::{ErrorReason as Reason, Role};
+    use proto::{
+        common::v1::{ErrorReason as Reason, Role},
+        identity::v1::EmployeeClientVisibility,
+    };
     use tokio::time::sleep;
 
     use super::*;
@@ -106,7 +109,7 @@ mod tests {
                 permissions: Vec::new(),
                 default_currency: Currency::USD,
                 time_zone: Tz::UTC,
-                visibility: Default::default(),
+                visibility: EmployeeClientVisibility::default(),
                 session_id: None,
                 account_closed: false,
             })
