@@ -23,14 +23,17 @@ pub struct Settings {
 const LOCAL_ORIGINS: [&str; 4] =
     ["http://localhost:*", "http://127.0.0.1:*", "https://localhost:*", "https://127.0.0.1:*"];
 
-/// Here everybody calls from one address, and tries things out.
+/// On one machine everybody calls from one address, and tries things out.
 const ATTEMPTS_FACTOR: u32 = 50;
 
 impl Settings {
     /// The settings, and the text that shows them.
     pub fn read() -> Result<(Self, String), StartError> {
-        let source = Source::environment();
-        let mut reader = Reader::new(&source);
+        Self::from(&Source::environment())
+    }
+
+    fn from(source: &Source) -> Result<(Self, String), StartError> {
+        let mut reader = Reader::new(source);
         let folder = reader.text("CLIENTELE_DATA_DIR").map(PathBuf::from);
         let mut settings = Self {
             folder: folder.unwrap_or_else(local_postgres::default_data_folder),
@@ -44,8 +47,10 @@ impl Settings {
         settings.contradictions(&mut reader);
         // Whoever has it for the commands may start everything in the same shell.
         let _for_the_commands = reader.secret("CLIENTELE_TOKEN");
-        if reader.text("IDENTITY_ATTEMPTS_FACTOR").is_none() {
-            settings.identity.attempts_factor = ATTEMPTS_FACTOR;
+        // Where others can call as well, they are as many as anywhere.
+        if settings.identity.server.listen.ip().is_loopback() {
+            let factor = &mut settings.identity.attempts_factor;
+            reader.unless_set("IDENTITY_ATTEMPTS_FACTOR", factor, ATTEMPTS_FACTOR);
         }
         let described = reader.describe();
         reader.finish(&["CLIENTELE_", "IDENTITY_", "CRM_"])?;
@@ -81,4 +86,25 @@ fn postgres(reader: &mut Reader<'_>) -> Postgres {
         reader.problem(error.to_string());
         Postgres::Search
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many times the usual attempts are allowed, and what is said of it.
+    fn attempts_factor(set: &[(&str, &str)]) -> (u32, String) {
+        let (settings, described) = Settings::from(&Source::from(set.iter().copied())).unwrap();
+        let line = described.lines().find(|line| line.starts_with("IDENTITY_ATTEMPTS_FACTOR="));
+        (settings.identity.attempts_factor, line.unwrap().to_owned())
+    }
+
+    #[test]
+    fn more_attempts_are_allowed_only_where_nobody_else_can_call() {
+        let said = |factor: u32| (factor, format!("IDENTITY_ATTEMPTS_FACTOR={factor}"));
+        assert_eq!(attempts_factor(&[]), said(ATTEMPTS_FACTOR));
+        assert_eq!(attempts_factor(&[("IDENTITY_ATTEMPTS_FACTOR", "3")]), said(3));
+        let public = [("IDENTITY_LISTEN", "0.0.0.0:50051"), ("ALLOW_PLAINTEXT", "on")];
+        assert_eq!(attempts_factor(&public), said(1));
+    }
 }

@@ -14,4 +14,5 @@ pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema {
     constraints: CONSTRAINTS,
     draw_tenant: None,
     applied: sql!("SELECT max(version) FROM crm.migrations WHERE success"),
+    fill: None,
 });

@@ -45,7 +45,7 @@ use crate::{
     passwords::Passwords,
     roles::rpc::Roles,
     sessions::{access_token::AccessTokens, model::Lifetimes, work::Sessions},
-    tokens::{judge::Judge, rpc::Tokens},
+    tokens::{idle::IdleLimit, judge::Judge, rpc::Tokens},
 };
 
 /// As metrics and traces know it.
@@ -65,7 +65,8 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         settings.sessions.issuer.clone(),
         settings.sessions.access_token,
     ));
-    let judge = Judge { db: db.clone(), access_tokens: access_tokens.clone() };
+    let idle = Arc::new(IdleLimit::new(settings.sessions.token_idle));
+    let judge = Judge { db: db.clone(), access_tokens: access_tokens.clone(), idle: idle.clone() };
     let attempts = Arc::new(Attempts::new(&Limits::default().times(settings.attempts_factor)));
     let door = Door {
         db: db.clone(),
@@ -110,12 +111,14 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let tokens = Tokens { judge: judge.clone() };
     let news = Arc::new(News::new(db.clone()));
     let directory = Directory { news: news.clone() };
-    let background = vec![
+    let token_idle = settings.sessions.token_idle;
+    let mut background = vec![
         follow(news),
-        housekeeping::task(&db, &settings.housekeeping, &metrics, attempts),
+        housekeeping::task(&db, &settings.housekeeping, token_idle, &metrics, attempts),
         carry(postman),
         look_into(clerk),
     ];
+    background.extend(idle.task(&db));
     let server = &settings.server;
     // Anybody may call these, and nobody has much to say in them.
     let auth = limited!(AuthServiceServer::new(auth), server).max_decoding_message_size(64 << 10);

@@ -18,7 +18,7 @@ pub struct Settings {
     pub hashing_threads: usize,
     /// `IDENTITY_SIGN_UP`: whether anybody may sign a company up.
     pub sign_up: bool,
-    /// `IDENTITY_REQUIRE_VERIFIED_EMAIL`: whether only verified addresses log in.
+    /// `REQUIRE_VERIFIED_EMAIL`: whether only verified addresses log in.
     pub require_verified_email: bool,
     /// `IDENTITY_ATTEMPTS_FACTOR`: how many times the usual number of attempts is allowed.
     pub attempts_factor: u32,
@@ -27,7 +27,7 @@ pub struct Settings {
     pub housekeeping: HousekeepingSettings,
 }
 
-/// How long device sessions live.
+/// How long device sessions live, and employee tokens.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
     /// `IDENTITY_ISSUER`: who signs access tokens.
@@ -38,8 +38,10 @@ pub struct SessionSettings {
     pub idle: Duration,
     /// `IDENTITY_SESSION_LIFETIME`: in any case.
     pub absolute: Duration,
-    /// `IDENTITY_REFRESH_ROTATION`: whether a refresh token is used up by using it.
+    /// `REFRESH_ROTATION`: whether a refresh token is used up by using it.
     pub rotation: bool,
+    /// `IDENTITY_TOKEN_IDLE_LIMIT`: when an employee token ends that nobody uses, if it does.
+    pub token_idle: Option<Duration>,
 }
 
 impl Default for SessionSettings {
@@ -50,6 +52,7 @@ impl Default for SessionSettings {
             idle: Duration::from_secs(30 * 24 * 3600),
             absolute: Duration::from_secs(180 * 24 * 3600),
             rotation: true,
+            token_idle: None,
         }
     }
 }
@@ -62,8 +65,14 @@ impl SessionSettings {
             access_token: reader.duration("IDENTITY_ACCESS_TOKEN_LIFETIME", usual.access_token),
             idle: reader.duration("IDENTITY_SESSION_IDLE_LIMIT", usual.idle),
             absolute: reader.duration("IDENTITY_SESSION_LIFETIME", usual.absolute),
-            rotation: reader.flag("IDENTITY_REFRESH_ROTATION", usual.rotation),
+            rotation: reader.flag("REFRESH_ROTATION", usual.rotation),
+            token_idle: reader.optional_duration("IDENTITY_TOKEN_IDLE_LIMIT"),
         };
+        if settings.token_idle.is_some_and(|limit| limit < Duration::from_secs(60)) {
+            reader.problem(
+                "IDENTITY_TOKEN_IDLE_LIMIT would end tokens between two uses: write at least 1m.",
+            );
+        }
         if settings.access_token < Duration::from_secs(10) {
             reader.problem(
                 "IDENTITY_ACCESS_TOKEN_LIFETIME is too short to be used: write at least 10s.",
@@ -97,7 +106,7 @@ impl Settings {
             service_secrets: reader.secret("IDENTITY_SERVICE_SECRETS"),
             hashing_threads: hashing_threads(reader),
             sign_up: reader.flag("IDENTITY_SIGN_UP", true),
-            require_verified_email: reader.flag("IDENTITY_REQUIRE_VERIFIED_EMAIL", false),
+            require_verified_email: reader.flag("REQUIRE_VERIFIED_EMAIL", false),
             attempts_factor: attempts_factor(reader),
             sessions: SessionSettings::read(reader),
             mail: MailSettings::read(reader),
@@ -122,4 +131,48 @@ fn hashing_threads(reader: &mut Reader<'_>) -> usize {
             .problem("IDENTITY_HASHING_THREADS is 0: nobody could ever log in; write at least 1.");
     }
     threads
+}
+
+#[cfg(test)]
+mod tests {
+    use service_kit::config::{Reader, Source};
+
+    use super::*;
+
+    fn read(set: &[(&str, &str)]) -> (Settings, String) {
+        let source = Source::from(set.iter().copied());
+        let mut reader = Reader::new(&source);
+        let settings = Settings::read(&mut reader);
+        let wrong = reader.finish(&["IDENTITY_"]).err();
+        (settings, wrong.map(|error| error.to_string()).unwrap_or_default())
+    }
+
+    #[test]
+    fn rotation_and_verified_addresses_have_names_without_the_services() {
+        let (settings, wrong) =
+            read(&[("REFRESH_ROTATION", "off"), ("REQUIRE_VERIFIED_EMAIL", "on")]);
+        assert_eq!((settings.sessions.rotation, settings.require_verified_email), (false, true));
+        assert_eq!(wrong, "");
+    }
+
+    #[test]
+    fn their_longer_names_stop_the_start() {
+        for name in ["REFRESH_ROTATION", "REQUIRE_VERIFIED_EMAIL"] {
+            let longer = format!("IDENTITY_{name}");
+            let (_, wrong) = read(&[(&longer, "on")]);
+            assert_eq!(wrong, format!("{longer} is not a setting; did you mean {name}?"));
+        }
+    }
+
+    #[test]
+    fn tokens_end_for_want_of_use_only_where_it_is_said_and_not_at_once() {
+        assert_eq!(read(&[]).0.sessions.token_idle, None);
+        let (settings, wrong) = read(&[("IDENTITY_TOKEN_IDLE_LIMIT", "1m")]);
+        assert_eq!(
+            (settings.sessions.token_idle, wrong.as_str()),
+            (Some(Duration::from_secs(60)), "")
+        );
+        let (_, wrong) = read(&[("IDENTITY_TOKEN_IDLE_LIMIT", "59s")]);
+        assert!(wrong.contains("write at least 1m"), "{wrong}");
+    }
 }

@@ -3,7 +3,7 @@
 use service_kit::{db::TenantTx, error::Error};
 
 use crate::{
-    api_keys, codes,
+    accounts, api_keys, codes,
     feeds::{self, Holder},
     sessions, tokens,
 };
@@ -39,6 +39,8 @@ pub async fn revoke_keys_made_by(tx: &mut TenantTx, employee_id: i64) -> Result<
 
 /// Ends the tokens and the sessions of everyone in the account; returns how many that were.
 pub async fn end_of_account(tx: &mut TenantTx) -> Result<u64, Error> {
+    // Whoever is being let in comes before or after, and not between.
+    accounts::sql::lock(tx).await?;
     let tokens = tokens::sql::revoke_all(tx).await?;
     let sessions = sessions::sql::revoke_all(tx).await?;
     feeds::revoke(tx, Holder::Account);

@@ -19,7 +19,7 @@ use crate::attempts::Attempts;
 /// How long a bearer can read that a credential of theirs was taken back or is over, rather than
 /// that there is none such.
 const KEEP_TOMBSTONES: Duration = days(30);
-/// The same of a session that came to its end by itself.
+/// The same of a session or a token that came to its end by itself.
 const KEEP_ENDED_SESSIONS: Duration = days(1);
 /// How long another service may be away and go on from its cursor.
 const KEEP_EVENTS: Duration = days(7);
@@ -127,14 +127,32 @@ const CHORES: &[Chore] = &[
     },
 ];
 
+/// Tokens that nobody used for too long, where there is such a limit.
+fn idle_tokens(limit: Duration) -> Chore {
+    Chore {
+        kind: "employee_tokens",
+        keep: limit.saturating_add(KEEP_ENDED_SESSIONS),
+        delete: sql!(
+            "DELETE FROM identity.employee_tokens WHERE key IN (
+                 SELECT old.key FROM identity.employee_tokens AS old
+                 WHERE coalesce(old.last_used_time, old.created) < $1
+                 ORDER BY coalesce(old.last_used_time, old.created) LIMIT $2)
+               AND coalesce(last_used_time, created) < $1"
+        ),
+    }
+}
+
 /// The task that sees to it.
 pub fn task(
     db: &Db,
     settings: &HousekeepingSettings,
+    token_idle: Option<Duration>,
     metrics: &Metrics,
     attempts: Arc<Attempts>,
 ) -> Background {
-    let housekeeping = Housekeeping::new(db, settings, metrics, CHORES);
+    let idle_tokens = token_idle.map(idle_tokens);
+    let chores: Vec<_> = CHORES.iter().copied().chain(idle_tokens).collect();
+    let housekeeping = Housekeeping::new(db, settings, metrics, &chores);
     let housekeeping = Arc::new(housekeeping.also(move || attempts.sweep(Instant::now())));
     Background::new("housekeeping", move || {
         let housekeeping = Arc::clone(&housekeeping);

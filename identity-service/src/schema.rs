@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use service_kit::{db::Schema, sql};
 
-use crate::CONSTRAINTS;
+use crate::{CONSTRAINTS, employees};
 
 /// What lies in `migrations/identity`.
 pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema {
@@ -14,4 +14,5 @@ pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema {
     constraints: CONSTRAINTS,
     draw_tenant: Some(sql!("SELECT nextval(pg_get_serial_sequence('identity.accounts', 'id'))")),
     applied: sql!("SELECT max(version) FROM identity.migrations WHERE success"),
+    fill: Some(employees::fill::fill),
 });

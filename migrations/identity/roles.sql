@@ -9,7 +9,7 @@ GRANT SELECT, INSERT, UPDATE ON identity.accounts, identity.employees TO {app};
 GRANT SELECT, INSERT, DELETE ON identity.employee_search_words TO {app};
 GRANT SELECT, INSERT, UPDATE, DELETE ON identity.company_roles TO {app};
 GRANT SELECT, INSERT, DELETE ON identity.employee_company_roles TO {app};
-GRANT SELECT, INSERT, UPDATE (sealed), DELETE ON identity.employee_tokens TO {app};
+GRANT SELECT, INSERT, UPDATE (sealed, last_used_time), DELETE ON identity.employee_tokens TO {app};
 GRANT SELECT, INSERT, UPDATE, DELETE ON identity.sessions TO {app};
 GRANT SELECT, INSERT, UPDATE ON identity.api_keys TO {app};
 GRANT SELECT, INSERT, UPDATE, DELETE ON identity.letters, identity.codes TO {app};
@@ -31,7 +31,8 @@ GRANT SELECT (account_id, id, email_key, name, role, is_active, password_hash, d
     ON identity.employees TO {lookup};
 GRANT SELECT (account_id, id, name) ON identity.company_roles TO {lookup};
 GRANT SELECT ON identity.employee_company_roles TO {lookup};
-GRANT SELECT (key, account_id, user_id, created) ON identity.employee_tokens TO {lookup};
+GRANT SELECT (key, account_id, user_id, created, last_used_time)
+    ON identity.employee_tokens TO {lookup};
 GRANT SELECT (key, account_id) ON identity.revoked_tokens TO {lookup};
 GRANT SELECT (account_id, id, employee_id, idle_time, expire_time) ON identity.sessions TO {lookup};
 GRANT SELECT (id, account_id) ON identity.revoked_sessions TO {lookup};
@@ -72,6 +73,7 @@ CREATE POLICY lookup ON identity.invitations FOR SELECT TO {lookup} USING (true)
 GRANT SELECT (account_id, actor, method, request_id, create_time), DELETE
     ON identity.answers TO {sweep};
 GRANT SELECT (scope, create_time), DELETE ON identity.public_answers TO {sweep};
+GRANT SELECT (key, created, last_used_time), DELETE ON identity.employee_tokens TO {sweep};
 GRANT SELECT (key, account_id, revoke_time), DELETE ON identity.revoked_tokens TO {sweep};
 GRANT SELECT (id, account_id, revoke_time), DELETE ON identity.revoked_sessions TO {sweep};
 GRANT SELECT (account_id, id, idle_time, expire_time), DELETE ON identity.sessions TO {sweep};
@@ -84,6 +86,7 @@ GRANT SELECT (id) ON identity.accounts TO {sweep};
 
 DROP POLICY IF EXISTS sweep ON identity.accounts;
 DROP POLICY IF EXISTS sweep ON identity.answers;
+DROP POLICY IF EXISTS sweep ON identity.employee_tokens;
 DROP POLICY IF EXISTS sweep ON identity.revoked_tokens;
 DROP POLICY IF EXISTS sweep ON identity.revoked_sessions;
 DROP POLICY IF EXISTS sweep ON identity.sessions;
@@ -95,6 +98,7 @@ DROP POLICY IF EXISTS sweep_age ON identity.answers;
 DROP POLICY IF EXISTS sweep_age ON identity.audit_events;
 CREATE POLICY sweep ON identity.accounts FOR SELECT TO {sweep} USING (true);
 CREATE POLICY sweep ON identity.answers TO {sweep} USING (true);
+CREATE POLICY sweep ON identity.employee_tokens TO {sweep} USING (true);
 CREATE POLICY sweep ON identity.revoked_tokens TO {sweep} USING (true);
 CREATE POLICY sweep ON identity.revoked_sessions TO {sweep} USING (true);
 CREATE POLICY sweep ON identity.sessions TO {sweep} USING (true);

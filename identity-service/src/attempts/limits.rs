@@ -13,6 +13,8 @@ pub enum Kind {
     Mail,
     /// A code from a mail is shown.
     Code,
+    /// A refresh token is shown.
+    Refresh,
     /// Somebody who is signed in makes a call that tells whether an e-mail address is taken.
     Look,
 }
@@ -38,6 +40,7 @@ pub struct PerKind<T> {
     pub sign_up: T,
     pub mail: T,
     pub code: T,
+    pub refresh: T,
     pub look: T,
 }
 
@@ -48,12 +51,13 @@ impl<T> PerKind<T> {
             Kind::SignUp => &self.sign_up,
             Kind::Mail => &self.mail,
             Kind::Code => &self.code,
+            Kind::Refresh => &self.refresh,
             Kind::Look => &self.look,
         }
     }
 
-    pub fn each(&self) -> [&T; 5] {
-        [&self.log_in, &self.sign_up, &self.mail, &self.code, &self.look]
+    pub fn each(&self) -> [&T; 6] {
+        [&self.log_in, &self.sign_up, &self.mail, &self.code, &self.refresh, &self.look]
     }
 
     pub fn map<U>(self, change: impl Fn(T) -> U) -> PerKind<U> {
@@ -62,6 +66,7 @@ impl<T> PerKind<T> {
             sign_up: change(self.sign_up),
             mail: change(self.mail),
             code: change(self.code),
+            refresh: change(self.refresh),
             look: change(self.look),
         }
     }
@@ -86,8 +91,10 @@ pub struct Limits {
     pub guesses_from_network: Budget,
     /// Guesses at the secrets of one address from all networks it never logged in from.
     pub guesses_from_strangers: Budget,
-    /// Letters of one kind to one address.
+    /// Letters of one kind to one address; invitations, from one account.
     pub mails_to_address: Budget,
+    /// Invitations to one address from all accounts together.
+    pub invitations_to_address: Budget,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -106,6 +113,9 @@ impl Default for Limits {
                 mail: arrivals(budget(20, MINUTE), budget(300, SECOND)),
                 // A code has 128 bits and cannot be guessed: this bounds the load.
                 code: arrivals(budget(30, 30 * SECOND), budget(600, SECOND / 10)),
+                // An office of hundreds of devices that wake up; then 7,200 an hour. Nor can a
+                // refresh token be guessed.
+                refresh: arrivals(budget(600, SECOND / 2), budget(10_000, SECOND / 1000)),
                 // Whoever enters a list of employees by hand; then 360 an hour.
                 look: arrivals(budget(100, 10 * SECOND), budget(1000, SECOND / 10)),
             },
@@ -117,6 +127,8 @@ impl Default for Limits {
             guesses_from_strangers: budget(150, 5 * MINUTE),
             // Five while one looks for the first in the spam; then 6 an hour.
             mails_to_address: budget(5, 10 * MINUTE),
+            // More companies than anybody works for.
+            invitations_to_address: budget(20, 10 * MINUTE),
         }
     }
 }
@@ -136,6 +148,7 @@ impl Limits {
             guesses_from_network: budget(self.guesses_from_network),
             guesses_from_strangers: budget(self.guesses_from_strangers),
             mails_to_address: budget(self.mails_to_address),
+            invitations_to_address: budget(self.invitations_to_address),
         }
     }
 }

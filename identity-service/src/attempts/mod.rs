@@ -46,6 +46,7 @@ pub struct Attempts {
     arrivals: PerKind<Mutex<Arrivals>>,
     guesses: Mutex<Guesses>,
     mails: Mutex<Buckets<(Mailing, Address)>>,
+    invitations: Mutex<Buckets<Address>>,
 }
 
 /// The digest of an address. Collisions cannot be searched for: the key is not known.
@@ -73,6 +74,7 @@ impl Attempts {
             arrivals: limits.arrivals.map(|limits| Mutex::new(Arrivals::new(limits))),
             guesses: Mutex::new(Guesses::new(limits)),
             mails: Mutex::new(Buckets::new(limits.mails_to_address)),
+            invitations: Mutex::new(Buckets::new(limits.invitations_to_address)),
         }
     }
 
@@ -113,6 +115,22 @@ impl Attempts {
         lock(&self.mails).take((mailing, self.address(address_key)), now)
     }
 
+    /// Counts an invitation of an account to an address, and says whether its letter may go.
+    /// Each account has a budget of its own for an address. Where all of them together sent too
+    /// many it may not, and nobody is told: that would say what others do.
+    ///
+    /// # Errors
+    /// After how long it makes sense for this account to try again.
+    pub fn invite(
+        &self,
+        account_id: i64,
+        address_key: &str,
+        now: Instant,
+    ) -> Result<bool, Duration> {
+        self.mail(Mailing::Invitation, &format!("{account_id}/{address_key}"), now)?;
+        Ok(lock(&self.invitations).take(self.address(address_key), now).is_ok())
+    }
+
     /// Somebody has shown in another way than by a guess that an address is theirs.
     pub fn know(&self, address_key: &str, network: Option<Network>, now: Instant) {
         let place = (self.address(address_key), network);
@@ -126,6 +144,7 @@ impl Attempts {
         }
         lock(&self.guesses).sweep(now);
         lock(&self.mails).sweep(now);
+        lock(&self.invitations).sweep(now);
     }
 
     fn address(&self, address_key: &str) -> Address {
@@ -257,7 +276,7 @@ mod tests {
     const BEN: &str = "ben@example.com";
 
     /// Small budgets: 3 of each kind from a network, 10 from everybody; 3 guesses from a
-    /// network, 5 from strangers; 2 mails.
+    /// network, 5 from strangers; 2 mails, 3 invitations from everywhere.
     fn attempts() -> (Attempts, Instant) {
         let budget = |burst| Budget { burst, refill: MINUTE };
         let limits = ArrivalLimits { network: budget(3), everybody: budget(10) };
@@ -266,6 +285,7 @@ mod tests {
             guesses_from_network: budget(3),
             guesses_from_strangers: budget(5),
             mails_to_address: budget(2),
+            invitations_to_address: budget(3),
         });
         (attempts, Instant::now())
     }
@@ -315,7 +335,7 @@ mod tests {
         let (attempts, now) = attempts();
         assert_eq!(arrivals(&attempts, Kind::LogIn, network(1), now), 3);
         assert_eq!(arrivals(&attempts, Kind::LogIn, network(2), now), 3);
-        for kind in [Kind::SignUp, Kind::Mail, Kind::Code, Kind::Look] {
+        for kind in [Kind::SignUp, Kind::Mail, Kind::Code, Kind::Refresh, Kind::Look] {
             assert_eq!(arrivals(&attempts, kind, network(1), now), 3, "{kind:?}");
         }
     }
@@ -482,6 +502,18 @@ mod tests {
         assert_eq!(lock(&attempts.guesses).from_strangers.len(), expiring::CAPACITY);
         assert_eq!(guesses(&attempts, ANA, network(1), now), 0);
         assert_eq!(guesses(&attempts, ANA, network(100), now), 0);
+    }
+
+    #[test]
+    fn each_account_invites_an_address_and_all_together_not_without_end() {
+        let (attempts, now) = attempts();
+        let invite = |account, address| attempts.invite(account, address, now);
+        assert_eq!((invite(1, ANA), invite(1, ANA)), (Ok(true), Ok(true)));
+        assert_eq!(invite(1, ANA), Err(MINUTE));
+        assert_eq!((invite(2, ANA), invite(2, ANA)), (Ok(true), Ok(false)));
+        assert_eq!(invite(2, ANA), Err(MINUTE));
+        assert_eq!(invite(1, BEN), Ok(true));
+        assert_eq!(attempts.invite(3, ANA, now + MINUTE), Ok(true));
     }
 
     #[test]

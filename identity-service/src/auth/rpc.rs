@@ -24,7 +24,10 @@ use service_kit::{
 };
 use tonic::Request;
 
-use super::{door::Door, model::SignUp};
+use super::{
+    door::{Door, Entry},
+    model::SignUp,
+};
 use crate::{
     accounts,
     attempts::{Kind, Mailing},
@@ -38,7 +41,10 @@ use crate::{
     },
     feeds::{self, Holder},
     invitations,
-    mail::{letter, post::Post},
+    mail::{
+        letter,
+        post::{Post, address},
+    },
     passwords::NewPassword,
     secrets::{Kind as SecretKind, Secret},
     sessions::{self, access_token::Claims, work::Sessions},
@@ -94,13 +100,15 @@ impl AuthService for Auth {
         }
         let account = accounts::sql::insert(&mut tx, &sign_up.account).await?;
         let employee = employees::sql::insert(&mut tx, &sign_up.employee, &login).await?;
-        let token = tokens::sql::get_or_create(&mut tx, &self.keys, employee.id).await?;
+        let token = self.token(&mut tx, employee.id).await?;
         self.welcome(&mut tx, &employee).await?;
         let mut acts = Vec::new();
         for admin in &sign_up.additional_admins {
-            self.door.mail(Mailing::Invitation, &admin.email)?;
+            // Too many letters are no reason not to make the account.
+            let may_send = self.door.invite(account.id, &admin.email).unwrap_or(false);
             let inviter = Actor::Employee(employee.id);
-            let (_, act) = invitations::work::invite(&mut tx, &self.post, admin, inviter).await?;
+            let (_, act) =
+                invitations::work::invite(&mut tx, &self.post, admin, inviter, may_send).await?;
             acts.push(act);
         }
         feeds::announce_account(&mut tx, &account);
@@ -116,10 +124,11 @@ impl AuthService for Auth {
 
     async fn login(&self, request: Request<pb::LoginRequest>) -> Reply<pb::LoginResponse> {
         let request = request.into_inner();
-        let (mut tx, employee) =
+        let Entry { mut tx, employee, weak_hash } =
             self.door.let_in(&request.email, &request.password, "login").await?;
-        let token = tokens::sql::get_or_create(&mut tx, &self.keys, employee.id).await?;
+        let token = self.token(&mut tx, employee.id).await?;
         tx.commit([Act::on("employee", employee.id, "log_in")]).await?;
+        self.door.strengthen(weak_hash, &request.password).await;
         reply(pb::LoginResponse { token: token.expose(), employee: Some(employee.shown_to_self()) })
     }
 
@@ -144,11 +153,11 @@ impl AuthService for Auth {
         let label = fields.take("device_label", Text::<100>::parse(&request.device_label));
         let (label,) = fields.all((label,))?;
 
-        let (mut tx, employee) =
+        let Entry { mut tx, employee, weak_hash } =
             self.door.let_in(&request.email, &request.password, "log-in").await?;
-        let (session, pair) = self.sessions.open(&mut tx, &employee, label.as_str()).await?;
-        let act = Act::on("session", session.id, "open").with("employee_id", employee.id);
+        let (pair, act) = self.sessions.open(&mut tx, &employee, label.as_str()).await?;
         tx.commit([act]).await?;
+        self.door.strengthen(weak_hash, &request.password).await;
         reply(pb::IssueTokensResponse {
             access_token: pair.access_token,
             refresh_token: pair.refresh_token,
@@ -162,6 +171,7 @@ impl AuthService for Auth {
         &self,
         request: Request<pb::RefreshTokensRequest>,
     ) -> Reply<pb::RefreshTokensResponse> {
+        self.door.arrive(Kind::Refresh)?;
         let request = request.into_inner();
         let pair = self.sessions.refresh(&self.db, &request.refresh_token).await?;
         reply(pb::RefreshTokensResponse {
@@ -200,9 +210,8 @@ impl AuthService for Auth {
         }
         self.door.mail(Mailing::NewAddress, &new)?;
         let code = codes::work::renew(&mut tx, &employee, Purpose::ChangeEmail, Some(&new)).await?;
-        let old = Email::required(&employee.email).map_err(|_| Error::CodeInvalid)?;
-        let notice = letter::address_change_notice(old, &new);
-        self.post.send(&mut tx, &notice).await?;
+        let notice = |old| letter::address_change_notice(old, &new);
+        self.post.notify(&mut tx, &employee.email, notice).await?;
         let letter = letter::address_change(self.post.app_url(), new, &code.expose());
         self.post.send(&mut tx, &letter).await?;
         let act = Act::on("employee", employee_id, "request_email_change");
@@ -229,14 +238,19 @@ impl AuthService for Auth {
         let scope = codes::model::scope(&request.code, SecretKind::ResetCode);
         let repeat = fields.take("request_id", self.repeats.of_public(&request, scope));
         let code = fields.take("code", codes::model::present(&request.code));
-        let (repeat, code) = fields.all((repeat, code))?;
+        let found = codes::work::find(&self.db, &request.code, SecretKind::ResetCode).await?;
+        let known = match &found {
+            Some((_, located)) => codes::work::known_words(&self.db, located).await?,
+            None => Vec::new(),
+        };
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let new = fields.take("new_password", NewPassword::parse(&request.new_password, &known));
+        let (repeat, _, new) = fields.all((repeat, code, new))?;
         if let Some(answer) = self.answered(&repeat).await? {
             return reply(answer);
         }
-        let (code, located) = codes::work::find(&self.db, code, SecretKind::ResetCode).await?;
-        let passwords = &self.door.passwords;
-        let hash =
-            codes::work::new_password(&self.db, passwords, &located, &request.new_password).await?;
+        let (code, located) = found.ok_or(Error::CodeInvalid)?;
+        let hash = self.door.passwords.hash(new).await?;
 
         let mut tx = self.db.begin_system(located.system("reset")).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
@@ -273,8 +287,8 @@ impl AuthService for Auth {
         if let Some(answer) = self.answered(&repeat).await? {
             return reply(answer);
         }
-        let (code, located) =
-            codes::work::find(&self.db, code, SecretKind::VerificationCode).await?;
+        let found = codes::work::find(&self.db, code, SecretKind::VerificationCode).await?;
+        let (code, located) = found.ok_or(Error::CodeInvalid)?;
 
         let mut tx = self.db.begin_system(located.system("verify")).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
@@ -318,7 +332,7 @@ impl AuthService for Auth {
         }
         let invitation = invitations::work::lock_open(&mut tx, located.id).await?;
         let (employee, act) = invitations::work::accept(&mut tx, &invitation, name, hash).await?;
-        let token = tokens::sql::get_or_create(&mut tx, &self.keys, employee.id).await?;
+        let token = self.token(&mut tx, employee.id).await?;
         let employee = Some(employee.shown_to_self());
         let answer = pb::AcceptInviteResponse { token: token.expose(), employee };
         repeat.finish(tx, [act], answer).await
@@ -381,7 +395,11 @@ impl AuthService for Auth {
         let (caller, request) = open(request)?;
         let mut tx = self.db.begin(&caller).await?;
         let (act, ended) = match request.target {
-            None => revoke_all_of(&mut tx, caller.employee_id()?).await?,
+            None => {
+                let id = caller.employee_id()?;
+                lock_live(&mut tx, id, "employee_id").await?;
+                revoke_all_of(&mut tx, id).await?
+            }
             Some(Target::EmployeeId(id)) => {
                 let employee = lock_live(&mut tx, id, "employee_id").await?;
                 if !caller.is(id) {
@@ -406,6 +424,7 @@ impl AuthService for Auth {
         &self,
         request: Request<pb::ChangePasswordRequest>,
     ) -> Reply<pb::ChangePasswordResponse> {
+        let shown = Credential::from_headers(request.metadata().as_ref())?;
         let (caller, request) = open(request)?;
         let employee_id = caller.employee_id()?;
         self.door.arrive(Kind::LogIn)?;
@@ -425,14 +444,14 @@ impl AuthService for Auth {
         let changed =
             employees::sql::change_password(&mut tx, employee_id, hash.as_deref(), &new).await?;
         let employee = changed.ok_or(Error::Conflict)?;
+        // Whoever closes it now waits, and ends what is made here.
+        if accounts::sql::share(&mut tx).await?.close_time.is_some() {
+            return Err(Error::ACCOUNT_CLOSED.into());
+        }
         codes::sql::drop_all(&mut tx, employee_id).await?;
-        let to = Email::required(&employee.email).map_err(|_| Error::CodeInvalid)?;
-        self.post.send(&mut tx, &letter::password_changed(to)).await?;
-        let kept = caller.session_id();
-        let mut ended = tokens::sql::revoke_employee(&mut tx, employee_id).await?;
-        ended += sessions::sql::revoke_employee(&mut tx, employee_id, kept).await?;
-        feeds::revoke(&mut tx, Holder::Employee(employee_id));
-        let token = tokens::sql::get_or_create(&mut tx, &self.keys, employee_id).await?;
+        self.post.notify(&mut tx, &employee.email, letter::password_changed).await?;
+        let ended = self.end_others(&mut tx, &caller, &shown).await?;
+        let token = self.token(&mut tx, employee_id).await?;
         let act = Act::on("employee", employee_id, "change_password");
         tx.commit([act.with("credentials_ended", ended)]).await?;
         let employee = Some(employee.shown_to_self());
@@ -507,7 +526,7 @@ impl Auth {
     /// Asks a new super admin whether the address is theirs.
     async fn welcome(&self, tx: &mut TenantTx, employee: &Employee) -> Result<(), Error> {
         let code = codes::work::renew(tx, employee, Purpose::Verify, None).await?;
-        let to = Email::required(&employee.email).map_err(|_| Error::CodeInvalid)?;
+        let to = address(&employee.email)?;
         let letter = letter::email_verification(self.post.app_url(), to, &code.expose());
         self.post.send(tx, &letter).await
     }
@@ -519,6 +538,41 @@ impl Auth {
     ) -> Result<Option<A>, Error> {
         let mut tx = self.db.begin_without_tenant("repeat").await?;
         repeat.answer(&mut tx).await
+    }
+
+    /// The one token of somebody.
+    async fn token(&self, tx: &mut TenantTx, employee_id: i64) -> Result<Token, Error> {
+        tokens::sql::get_or_create(tx, &self.keys, &self.judge.idle, employee_id).await
+    }
+
+    /// Ends all that a locked person calls with but the session that this call comes from, if it
+    /// comes from one; returns how many that were.
+    ///
+    /// # Errors
+    /// Where what they call with was ended since they were let in.
+    async fn end_others(
+        &self,
+        tx: &mut TenantTx,
+        caller: &Caller,
+        shown: &Credential,
+    ) -> Result<u64, Error> {
+        let (employee_id, kept) = (caller.employee_id()?, caller.session_id());
+        // Tokens before sessions: in the order in which whoever ends everything does.
+        let (mut lives, mut ended) = (true, 0);
+        if let Form::EmployeeToken(token) = self.judge.form(shown) {
+            lives = tokens::sql::revoke(tx, &token.key()).await?;
+            ended += u64::from(lives);
+        }
+        ended += tokens::sql::revoke_employee(tx, employee_id).await?;
+        if let Some(id) = kept {
+            lives = sessions::sql::lock(tx, id).await?.is_some();
+        }
+        if !lives {
+            return Err(Error::Unauthenticated(Reason::TokenRevoked));
+        }
+        ended += sessions::sql::revoke_employee(tx, employee_id, kept).await?;
+        feeds::revoke(tx, Holder::Employee(employee_id));
+        Ok(ended)
     }
 
     async fn log_out_token(&self, token: &Token) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use proto::{common::v1::ErrorReason as Reason, identity::v1 as pb};
 use service_kit::{
     db::{Act, Db, Found, TenantTx},
     error::Error,
-    fields::{Email, Fields, email_key},
+    fields::{Email, email_key},
 };
 
 use super::{
@@ -14,8 +14,10 @@ use super::{
 use crate::{
     credentials,
     employees::{self, model::Employee},
-    mail::{letter, post::Post},
-    passwords::{NewPassword, Passwords},
+    mail::{
+        letter,
+        post::{Post, address},
+    },
     secrets::{Kind, Secret},
 };
 
@@ -32,11 +34,22 @@ pub async fn renew(
     Ok(code)
 }
 
-/// A code that somebody shows and that was sent to somebody, and where.
-pub async fn find(db: &Db, code: &str, kind: Kind) -> Result<(Secret, Found<Located>), Error> {
-    let code = Secret::parse(code, kind).ok_or(Error::CodeInvalid)?;
-    let located = sql::locate(db, &code).await?.ok_or(Error::CodeInvalid)?;
-    Ok((code, located))
+/// Nobody who cannot log in is sent a code, and nobody who has nothing to verify.
+pub fn is_wanted(purpose: Purpose, employee: &Employee) -> bool {
+    let live = employee.is_active && employee.delete_time.is_none();
+    live && (purpose == Purpose::Reset || employee.email_verify_time.is_none())
+}
+
+/// A code that somebody shows, and where the person is to whom it was sent; nothing where it was
+/// sent to nobody.
+pub async fn find(
+    db: &Db,
+    code: &str,
+    kind: Kind,
+) -> Result<Option<(Secret, Found<Located>)>, Error> {
+    let Some(code) = Secret::parse(code, kind) else { return Ok(None) };
+    let located = sql::locate(db, &code).await?;
+    Ok(located.map(|located| (code, located)))
 }
 
 /// The person whom a code was sent to, and the code used up. It is good only while the person
@@ -56,22 +69,12 @@ async fn take(
     Ok((employee, used))
 }
 
-/// What a password for the person behind a code must not be made of is known before it is hashed
-/// and the code is used up.
-pub async fn new_password(
-    db: &Db,
-    passwords: &Passwords,
-    located: &Found<Located>,
-    text: &str,
-) -> Result<String, Error> {
+/// What a password of the person behind a code must not be made of.
+pub async fn known_words(db: &Db, located: &Found<Located>) -> Result<Vec<String>, Error> {
     let mut tx = db.begin_system(located.system("reset")).await?;
     let employee = employees::sql::find(&mut tx, located.employee_id).await?;
-    drop(tx);
-    let employee = employee.ok_or(Error::CodeInvalid)?;
-    let mut fields = Fields::default();
-    let password = fields.take("new_password", NewPassword::parse(text, &employee.known_words()));
-    let (password,) = fields.all((password,))?;
-    passwords.hash(password).await
+    let known = employee.map(|employee| employee.known_words().map(str::to_owned).to_vec());
+    Ok(known.unwrap_or_default())
 }
 
 /// Sets a new password by a code; also returns whose address it is.
@@ -89,8 +92,7 @@ pub async fn reset_password(
     employees::sql::set_password(tx, employee.id, hash).await?;
     sql::drop_all(tx, employee.id).await?;
     let ended = credentials::end_of_employee(tx, employee.id).await?;
-    let to = Email::required(&employee.email).map_err(|_| Error::CodeInvalid)?;
-    post.send(tx, &letter::password_changed(to)).await?;
+    post.notify(tx, &employee.email, letter::password_changed).await?;
     let act = Act::on("employee", employee.id, "reset_password").with("credentials_ended", ended);
     Ok((employee.email, act))
 }
@@ -110,7 +112,7 @@ pub async fn verify_email(
             Ok((pb::VerifyEmailResponse { email }, act))
         }
         (Some(Purpose::ChangeEmail), Some(new)) => {
-            let new = Email::required(&new).map_err(|_| Error::CodeInvalid)?;
+            let new = address(&new)?;
             employees::sql::set_email(tx, &employee, &new).await.map_err(hide_taken)?;
             sql::drop_all(tx, id).await?;
             let act = Act::on("employee", id, "change_email");

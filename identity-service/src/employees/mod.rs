@@ -9,6 +9,7 @@
 //! - Without a password nobody can log in as this person.
 
 pub mod authority;
+pub mod fill;
 pub mod model;
 pub mod rpc;
 pub mod sql;

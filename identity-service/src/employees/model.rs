@@ -1,6 +1,6 @@
 //! What is an employee?
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use chrono::{DateTime, Utc};
 use prost_types::FieldMask;
@@ -104,10 +104,10 @@ impl NewEmployee {
 /// What somebody is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Names<'a> {
-    name: &'a str,
-    first_name: &'a str,
-    last_name: &'a str,
-    email: &'a str,
+    pub name: &'a str,
+    pub first_name: &'a str,
+    pub last_name: &'a str,
+    pub email: &'a str,
 }
 
 impl<'a> Names<'a> {
@@ -276,6 +276,8 @@ impl From<AssignedRole> for pb::AssignedCompanyRole {
     }
 }
 
+const EMAIL_STAYS: Flaw = Flaw::Bad(Cow::Borrowed("is changed by AuthService/ChangeEmail only"));
+
 /// What an update means to change of a person.
 #[derive(Default)]
 pub struct Change {
@@ -319,6 +321,10 @@ impl Change {
 
     fn read(mut update: Update<'_>, employee: Option<&pb::Employee>) -> Option<Self> {
         let employee = employee.cloned().unwrap_or_default();
+        // What can be nobody's address is not the present one, whatever that is.
+        let email = update.field("email", employee.email.as_str(), |email| {
+            Email::required(email).map_err(|_| EMAIL_STAYS)
+        });
         let name = update.field("name", employee.name.as_str(), Text::required);
         let first_name = update.field("first_name", employee.first_name.as_str(), Text::parse);
         let last_name = update.field("last_name", employee.last_name.as_str(), Text::parse);
@@ -328,6 +334,7 @@ impl Change {
         let role = update.field("role", &employee.role, |role| parse_role(*role));
         let is_active =
             update.field("is_active", &employee.is_active, |active| active.ok_or(Flaw::Missing));
+        email?;
         Some(Self {
             name: name?,
             first_name: first_name?,
@@ -395,7 +402,7 @@ pub fn check_email_stays(
     let is_masked = mask.is_some_and(|mask| !mask.paths.is_empty());
     let mut fields = Fields::default();
     if !is_masked && !sent.email.is_empty() && sent.email != before.email {
-        fields.refuse("employee.email", Flaw::bad("is changed by AuthService/ChangeEmail only"));
+        fields.refuse("employee.email", EMAIL_STAYS);
     }
     fields.all(())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proto::{
-    common::v1::{Permission, Role},
+    common::v1::{ErrorReason as Reason, Permission, Role},
     identity::v1::{self as pb, employee_service_server::EmployeeService},
 };
 use service_kit::{
@@ -13,7 +13,7 @@ use service_kit::{
     db::{Act, Db},
     error::Error,
     etag,
-    fields::{Email, Fields, email_key, id, ids},
+    fields::{Fields, email_key, id, ids},
     idempotency::Repeats,
     keys::Keyring,
     page::Page,
@@ -35,8 +35,16 @@ use crate::{
     credentials,
     feeds::{self, Holder, State},
     invitations::{self, model::NewInvitation},
-    mail::{letter, post::Post},
+    mail::{
+        letter,
+        post::{Post, address},
+    },
     passwords::NewPassword,
+};
+
+const INACTIVE: Error = Error::Refused {
+    reason: Reason::EmployeeInactive,
+    sentence: "Nobody who is deactivated is sent a code.",
 };
 
 pub struct Employees {
@@ -94,12 +102,13 @@ impl EmployeeService for Employees {
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        self.door.mail(Mailing::Invitation, &invitation.email)?;
+        let may_send = self.door.invite(caller.account_id(), &invitation.email)?;
         let key = invitation.email.key();
         let may = |role| caller.may_manage(role);
         let replaced = invitations::work::take_back(&mut tx, &key, may).await?;
         let (invitation, act) =
-            invitations::work::invite(&mut tx, &self.post, &invitation, caller.actor()).await?;
+            invitations::work::invite(&mut tx, &self.post, &invitation, caller.actor(), may_send)
+                .await?;
         let answer = pb::InviteEmployeeResponse { invitation: Some(invitation.into()) };
         repeat.finish(tx, replaced.into_iter().chain([act]), answer).await
     }
@@ -175,9 +184,12 @@ impl EmployeeService for Employees {
         }
         let employee = lock_live(&mut tx, id, "id").await?;
         authority::check_manages(&caller, &employee)?;
+        if !codes::work::is_wanted(Purpose::Reset, &employee) {
+            return Err(INACTIVE.into());
+        }
         let admin = sql::find(&mut tx, caller.employee_id()?).await?;
         let admin = admin.map(|admin| admin.name).unwrap_or_default();
-        let to = Email::required(&employee.email).map_err(|_| Error::CodeInvalid)?;
+        let to = address(&employee.email)?;
         self.door.mail(Mailing::ResetByAdmin, &to)?;
         let code = codes::work::renew(&mut tx, &employee, Purpose::Reset, None).await?;
         let app_url = self.post.app_url();

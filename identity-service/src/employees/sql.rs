@@ -257,7 +257,7 @@ pub async fn change_password(
              UPDATE identity.employees
              SET password_hash = $5, password_change_advised = false, update_time = $3,
                  version = version + 1
-             WHERE account_id = $1 AND id = $2 AND delete_time IS NULL
+             WHERE account_id = $1 AND id = $2 AND delete_time IS NULL AND is_active
                AND password_hash IS NOT DISTINCT FROM $4
              RETURNING *)
          SELECT ",
@@ -270,6 +270,26 @@ pub async fn change_password(
     .bind(old)
     .bind(new);
     tx.optional(query).await
+}
+
+/// Puts a stronger hash of the same password in the place of a weak one, if that is still the
+/// one; nobody sees a difference.
+pub async fn strengthen(
+    tx: &mut TenantTx,
+    id: i64,
+    weak: &str,
+    strong: &str,
+) -> Result<bool, Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query(sql!(
+        "UPDATE identity.employees SET password_hash = $4
+         WHERE account_id = $1 AND id = $2 AND password_hash = $3"
+    ))
+    .bind(account_id)
+    .bind(id)
+    .bind(weak)
+    .bind(strong);
+    Ok(tx.execute(query).await? == 1)
 }
 
 /// Sets a password that the person chose, who has shown that they read what is sent to them.
@@ -301,6 +321,28 @@ pub async fn touch(tx: &mut TenantTx, id: i64) -> Result<(), Error> {
     .bind(now);
     tx.execute(query).await?;
     Ok(())
+}
+
+/// The same of everyone who has a company role, in the order in which all who lock several people
+/// do; returns who they are.
+pub async fn touch_holders(tx: &mut TenantTx, role_id: i64) -> Result<Vec<i64>, Error> {
+    let (account_id, now) = (tx.account_id(), tx.now());
+    let query = sqlx::query_as(sql!(
+        "WITH holder AS (
+             SELECT id FROM identity.employees
+             WHERE account_id = $1 AND id IN (
+                 SELECT employee_id FROM identity.employee_company_roles
+                 WHERE account_id = $1 AND role_id = $2)
+             ORDER BY id FOR NO KEY UPDATE)
+         UPDATE identity.employees AS e SET update_time = $3, version = e.version + 1
+         FROM holder WHERE e.account_id = $1 AND e.id = holder.id
+         RETURNING e.id"
+    ))
+    .bind(account_id)
+    .bind(role_id)
+    .bind(now);
+    let holders: Vec<(i64,)> = tx.all(query).await?;
+    Ok(holders.into_iter().map(|(id,)| id).collect())
 }
 
 /// Notes that the address of a locked person is theirs.

@@ -20,16 +20,20 @@ use crate::{
         model::{Employee, Login, NewEmployee},
     },
     feeds,
-    mail::{letter, post::Post},
+    mail::{
+        letter,
+        post::{Post, address},
+    },
     secrets::{Kind, Secret},
 };
 
-/// Invites somebody, in the name of an actor.
+/// Invites somebody, in the name of an actor; without a letter, where it must not go.
 pub async fn invite(
     tx: &mut TenantTx,
     post: &Post,
     invitation: &NewInvitation,
     inviter: Actor,
+    may_send: bool,
 ) -> Result<(Invitation, Act), Error> {
     let account = accounts::sql::get(tx).await?;
     let name = inviter_name(tx, inviter).await?;
@@ -45,9 +49,14 @@ pub async fn invite(
             code: &code.expose(),
         },
     );
-    post.send(tx, &letter).await?;
     let act = Act::on("invitation", made.id, "create");
-    Ok((made, act.with("role", access::role_text(invitation.role))))
+    let act = act.with("role", access::role_text(invitation.role));
+    if may_send {
+        post.send(tx, &letter).await?;
+    } else {
+        tracing::warn!(invitation = made.id, "its letter is withheld: the address has too many");
+    }
+    Ok((made, act))
 }
 
 /// Takes back what invites an address, if anything does and the caller may.
@@ -132,7 +141,7 @@ pub async fn accept(
     name: Text<255>,
     hash: String,
 ) -> Result<(Employee, Act), Error> {
-    let email = Email::required(&invitation.email).map_err(|_| Error::CodeInvalid)?;
+    let email = address(&invitation.email)?;
     let employee = NewEmployee::plain(email, name, invitation.role());
     let login = Login { password_hash: Some(hash), password_change_advised: false };
     let employee = employees::sql::insert(tx, &employee, &login).await?;

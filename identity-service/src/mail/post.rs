@@ -61,11 +61,33 @@ impl Post {
         sql::insert(tx, &message_id, &sealed).await
     }
 
+    /// Sends what only tells somebody what happened, and must not keep it from happening: where
+    /// it cannot go anywhere, that is logged.
+    pub async fn notify(
+        &self,
+        tx: &mut TenantTx,
+        stored: &str,
+        notice: impl FnOnce(Email) -> Letter,
+    ) -> Result<(), Error> {
+        match address(stored) {
+            Ok(to) => self.send(tx, &notice(to)).await,
+            Err(error) => {
+                tracing::error!(error = %error.for_log(), "a notice is not sent");
+                Ok(())
+            }
+        }
+    }
+
     fn open(&self, taken: &Taken) -> Option<Letter> {
         let plain = self.keys.open(LETTER, taken.message_id.as_bytes(), &taken.sealed)?;
         let (to, subject, text): (String, String, String) = serde_json::from_slice(&plain).ok()?;
         Some(Letter { to: Email::required(&to).ok()?, subject, text })
     }
+}
+
+/// An address as it is stored. That it is none is nobody's fault who calls.
+pub fn address(stored: &str) -> Result<Email, Error> {
+    Email::required(stored).map_err(|flaw| Error::internal(format!("a stored address {flaw}")))
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

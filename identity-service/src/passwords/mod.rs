@@ -8,6 +8,7 @@
 mod policy;
 
 use std::{
+    hint::black_box,
     sync::{
         Arc, LazyLock, Mutex,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
@@ -16,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
+use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use service_kit::error::Error;
 use tokio::sync::oneshot;
@@ -56,6 +57,13 @@ impl Passwords {
     pub async fn hash(&self, password: NewPassword) -> Result<String, Error> {
         let (sender, hash) = oneshot::channel();
         self.enqueue(Job::Hash(password.into_text(), sender))?;
+        hash.await.map_err(Error::internal)?
+    }
+
+    /// The same for a password that is somebody's already, whatever may be set today.
+    pub async fn hash_anew(&self, password: &str) -> Result<String, Error> {
+        let (sender, hash) = oneshot::channel();
+        self.enqueue(Job::Hash(Zeroizing::new(password.to_owned()), sender))?;
         hash.await.map_err(Error::internal)?
     }
 
@@ -124,18 +132,43 @@ fn hash(password: &str) -> Result<String, Error> {
     Ok(hash.map_err(|error| Error::internal(error.to_string()))?.to_string())
 }
 
-/// Exactly one Argon2 computation, whatever is stored.
+/// Exactly one Argon2 computation of today's cost, whatever is stored.
 fn verify(password: &str, stored: Option<&str>) -> bool {
     let stored = stored.and_then(acceptable);
     let compared = stored.as_ref().unwrap_or(&NOBODY);
     let matches = Argon2::default().verify_password(password.as_bytes(), compared).is_ok();
+    if let Some(rest) = Params::try_from(compared).ok().and_then(|params| padding(&params)) {
+        _ = black_box(Argon2::from(rest).hash_password_into(b"", b"nobody at all", &mut [0; 32]));
+    }
     matches && stored.is_some()
+}
+
+/// Memory passed over, in KiB: what an Argon2 computation costs.
+fn cost(params: &Params) -> u32 {
+    params.m_cost().saturating_mul(params.t_cost())
+}
+
+/// What is left to be computed after a hash that is weaker than today's, so that it costs no
+/// less than any.
+fn padding(params: &Params) -> Option<Params> {
+    let rest = cost(&Params::DEFAULT).checked_sub(cost(params))?;
+    // Less than the smallest is nothing to speak of.
+    Params::new(rest, 1, 1, None).ok()
+}
+
+/// Whether a stored hash is guessed at more cheaply than one that is made today.
+pub fn is_weak(stored: &str) -> bool {
+    let params = acceptable(stored).and_then(|hash| Params::try_from(&hash).ok());
+    params.is_some_and(|params| {
+        let today = Params::DEFAULT;
+        params.m_cost() < today.m_cost() || cost(&params) < cost(&today)
+    })
 }
 
 /// A stored hash that can be computed at a bearable cost.
 fn acceptable(stored: &str) -> Option<PasswordHash> {
     let hash = PasswordHash::new(stored).ok()?;
-    let params = argon2::Params::try_from(&hash).ok()?;
+    let params = Params::try_from(&hash).ok()?;
     let bearable = params.m_cost() <= 65_536 && params.t_cost() <= 10 && params.p_cost() <= 4;
     (stored.len() <= 255 && hash.algorithm.as_str() == "argon2id" && bearable).then_some(hash)
 }
@@ -186,6 +219,38 @@ mod tests {
             let stored = Argon2::from(params).hash_password(b"x").expect("a hash").to_string();
             assert_eq!(verify("x", Some(&stored)), matches, "{stored}");
         }
+    }
+
+    /// Security checklist 3.
+    #[test]
+    fn a_weaker_hash_costs_as_much_as_one_of_today() {
+        let params = |memory, passes| Params::new(memory, passes, 1, None).expect("parameters");
+        for (memory, passes) in [(8, 1), (4_096, 3), (9_728, 2), (19_456, 1)] {
+            let weak = params(memory, passes);
+            let rest = padding(&weak).expect("it is cheaper");
+            assert_eq!(cost(&weak) + cost(&rest), cost(&Params::DEFAULT), "{memory} {passes}");
+        }
+        for (memory, passes) in [(19_456, 2), (65_536, 1), (65_536, 10)] {
+            assert!(padding(&params(memory, passes)).is_none(), "{memory} {passes}");
+        }
+    }
+
+    #[test]
+    fn what_is_weak_is_known_by_its_parameters() {
+        let stored = |memory, passes| {
+            let params = Params::new(memory, passes, 1, None).expect("parameters");
+            Argon2::from(params).hash_password(b"x").expect("a hash").to_string()
+        };
+        for (memory, passes, weak) in [
+            (8, 1, true),
+            (9_728, 10, true),
+            (19_456, 1, true),
+            (19_456, 2, false),
+            (40_000, 1, false),
+        ] {
+            assert_eq!(is_weak(&stored(memory, passes)), weak, "{memory} {passes}");
+        }
+        assert!(!is_weak("") && !is_weak("$2b$12$abc"));
     }
 
     /// Security checklist 7.

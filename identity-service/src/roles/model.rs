@@ -8,6 +8,7 @@ use service_kit::{
     mask::Update,
     page::{KeyOf, Order},
 };
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 /// A role of the fixed catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,12 +81,15 @@ impl RoleName {
     ];
 
     pub fn parse(text: &str) -> Result<Self, Flaw> {
-        let name = Text::required(text)?;
+        // Bounded before anything is done with it.
+        let name: Text<100> = Text::required(text)?;
+        // What nobody sees makes no other name.
+        let name = Text::required(&name.as_str().replace(is_unseen, ""))?;
         let bare: String = fold(name.as_str()).chars().filter(|c| c.is_alphanumeric()).collect();
         if bare.is_empty() {
             return Err(Flaw::bad("must have a letter or a digit in it"));
         }
-        if Self::RESERVED.contains(&bare.as_str()) {
+        if Self::RESERVED.iter().any(|reserved| *reserved == bare || looks_like(&bare, reserved)) {
             return Err(Flaw::bad("must not be the name of a role that there is anyway"));
         }
         Ok(Self(name))
@@ -98,6 +102,45 @@ impl RoleName {
     /// Equal for two spellings of one name.
     pub fn key(&self) -> String {
         fold(self.0.as_str()).split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Joiners, marks of direction and the like.
+fn is_unseen(letter: char) -> bool {
+    letter.general_category() == GeneralCategory::Format
+}
+
+/// Whether a folded text in which letters of another script stand for Latin ones reads like a
+/// word in Latin letters.
+fn looks_like(text: &str, word: &str) -> bool {
+    !text.is_ascii() && text.chars().map(skeleton).eq(word.chars().map(skeleton))
+}
+
+/// What a small letter looks like, or its capital does; one for all that look alike.
+fn skeleton(letter: char) -> char {
+    match letter {
+        'а' | 'α' => 'a',
+        'в' | 'β' => 'b',
+        'с' | 'ϲ' => 'c',
+        'ԁ' => 'd',
+        'е' | 'ε' => 'e',
+        'і' | 'ι' | 'ӏ' | 'l' | '1' => 'i',
+        'ј' | 'ϳ' => 'j',
+        'к' | 'κ' => 'k',
+        'м' | 'μ' => 'm',
+        'ո' | 'ν' | 'η' => 'n',
+        'о' | 'ο' | 'օ' | 'σ' | '0' => 'o',
+        'р' | 'ρ' => 'p',
+        'ԛ' => 'q',
+        'г' => 'r',
+        'ѕ' => 's',
+        'т' | 'τ' => 't',
+        // The capital of one looks like the other.
+        'у' | 'υ' | 'ս' | 'y' => 'u',
+        'ԝ' | 'ω' | 'ш' => 'w',
+        'х' | 'χ' => 'x',
+        'ζ' => 'z',
+        other => other,
     }
 }
 
@@ -208,6 +251,36 @@ mod tests {
             assert!(RoleName::parse(free).is_ok(), "{free}");
         }
         assert!(RoleName::parse("---").is_err());
+    }
+
+    /// Security checklist 41: nor what only looks like one.
+    #[test]
+    fn nothing_that_reads_like_a_built_in_role_is_a_name() {
+        for taken in [
+            "ad\u{200b}min",
+            "\u{202e}admin\u{202c}",
+            "аdmin",
+            "АDМIN",
+            "Αdmin",
+            "οwner",
+            "Uѕеr",
+            "USΕR",
+            "EMPLOΥEE",
+            "Ѕuреr admin",
+            "ѕуѕтем",
+        ] {
+            assert!(RoleName::parse(taken).is_err(), "{taken:?}");
+        }
+        for free in ["Менеджер", "Πωλητής", "sustem", "adm1n", "Клоузер 2"] {
+            assert!(RoleName::parse(free).is_ok(), "{free}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_sees_is_no_part_of_a_name() {
+        let name = RoleName::parse("Co\u{200b}a\u{ad}ch\u{2060}").unwrap();
+        assert_eq!((name.as_str(), name.key().as_str()), ("Coach", "coach"));
+        assert_eq!(RoleName::parse("\u{200b}"), Err(Flaw::Missing));
     }
 
     #[test]

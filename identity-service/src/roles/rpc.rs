@@ -116,8 +116,10 @@ impl RoleService for Roles {
             return repeat.finish(tx, [], answer).await;
         }
         let role = sql::update(&mut tx, id, &change).await?;
-        // Others learn the labels by their names.
-        self.revoke_holders(&mut tx, id).await?;
+        // Everybody, here and elsewhere, sees the labels by their names.
+        if changes.contains(&"name") {
+            change_holders(&mut tx, id).await?;
+        }
         let act = Act::on("company_role", id, "update").with("fields", changes);
         let answer = pb::UpdateCompanyRoleResponse { company_role: Some(role.into()) };
         repeat.finish(tx, [act], answer).await
@@ -139,7 +141,7 @@ impl RoleService for Roles {
         }
         let before = lock(&mut tx, id, "id").await?;
         etag::check(&request.etag, before.version)?;
-        self.revoke_holders(&mut tx, id).await?;
+        change_holders(&mut tx, id).await?;
         sql::delete(&mut tx, id).await?;
         let act = Act::on("company_role", id, "delete").with("name", before.name);
         repeat.finish(tx, [act], pb::DeleteCompanyRoleResponse {}).await
@@ -160,8 +162,9 @@ impl RoleService for Roles {
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        lock_employee(&mut tx, employee_id).await?;
+        // The role first: so does whoever changes it and, with it, those who have it.
         sql::share(&mut tx, role_id).await?.ok_or(not_found("company_role_id"))?;
+        lock_employee(&mut tx, employee_id).await?;
         let act = if sql::assign(&mut tx, employee_id, role_id).await? {
             employees::sql::touch(&mut tx, employee_id).await?;
             feeds::revoke(&mut tx, Holder::Employee(employee_id));
@@ -263,14 +266,12 @@ impl RoleService for Roles {
     }
 }
 
-impl Roles {
-    /// What was known of everyone who has a role no longer holds.
-    async fn revoke_holders(&self, tx: &mut TenantTx, role_id: i64) -> Result<(), Error> {
-        for employee_id in sql::holders(tx, role_id).await? {
-            feeds::revoke(tx, Holder::Employee(employee_id));
-        }
-        Ok(())
+/// What was known of everyone who has a role no longer holds.
+async fn change_holders(tx: &mut TenantTx, role_id: i64) -> Result<(), Error> {
+    for employee_id in employees::sql::touch_holders(tx, role_id).await? {
+        feeds::revoke(tx, Holder::Employee(employee_id));
     }
+    Ok(())
 }
 
 async fn lock(tx: &mut TenantTx, id: i64, field: &'static str) -> Result<CompanyRole, Error> {

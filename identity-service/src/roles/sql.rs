@@ -103,19 +103,6 @@ pub async fn delete(tx: &mut TenantTx, id: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Those who have a role.
-pub async fn holders(tx: &mut TenantTx, role_id: i64) -> Result<Vec<i64>, Error> {
-    let account_id = tx.account_id();
-    let query = sqlx::query_as(sql!(
-        "SELECT employee_id FROM identity.employee_company_roles
-         WHERE account_id = $1 AND role_id = $2"
-    ))
-    .bind(account_id)
-    .bind(role_id);
-    let holders: Vec<(i64,)> = tx.all(query).await?;
-    Ok(holders.into_iter().map(|(id,)| id).collect())
-}
-
 /// Gives somebody a role; false where they have it.
 pub async fn assign(tx: &mut TenantTx, employee_id: i64, role_id: i64) -> Result<bool, Error> {
     let account_id = tx.account_id();

@@ -16,6 +16,9 @@ const REFRESH_TOKEN: Purpose = Purpose::new("refresh token");
 /// same successor: two tabs of a browser may refresh at once.
 pub const GRACE: TimeDelta = TimeDelta::seconds(10);
 
+/// As many live sessions a person may have; one more ends the oldest.
+pub const MOST: i64 = 100;
+
 /// How long sessions live.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
@@ -59,13 +62,6 @@ impl Session {
         bytes[..Place::BYTES].copy_from_slice(&place.bytes());
         bytes[Place::BYTES..].copy_from_slice(&tag[..32 - Place::BYTES]);
         Secret::from_bytes(Kind::RefreshToken, &bytes)
-    }
-
-    /// Whether a token that names this session and a generation of it is ours.
-    pub fn made(&self, keys: &Keyring, shown: &Shown) -> bool {
-        let tags = keys.tags(REFRESH_TOKEN, &[&shown.place.bytes(), &self.nonce]);
-        tags.iter()
-            .fold(false, |made, tag| made | bool::from(tag[..32 - Place::BYTES].ct_eq(&shown.tag)))
     }
 
     /// As its owner sees it.
@@ -121,6 +117,13 @@ impl Shown {
         };
         Some(Self { place, tag: tag.try_into().ok()? })
     }
+
+    /// Whether the session that it names made it, whose nonce this is.
+    pub fn is_of(&self, keys: &Keyring, nonce: &[u8]) -> bool {
+        let tags = keys.tags(REFRESH_TOKEN, &[&self.place.bytes(), nonce]);
+        tags.iter()
+            .fold(false, |made, tag| made | bool::from(tag[..32 - Place::BYTES].ct_eq(&self.tag)))
+    }
 }
 
 #[cfg(test)]
@@ -149,12 +152,12 @@ mod tests {
         let token = session(7, 1).refresh_token(&keys, 3);
         let shown = Shown::parse(&token.expose()).unwrap();
         assert_eq!(shown.place, Place { session_id: 7, generation: 3 });
-        assert!(session(7, 1).made(&keys, &shown));
-        assert!(!session(7, 2).made(&keys, &shown), "another nonce");
+        assert!(shown.is_of(&keys, &[1; 32]));
+        assert!(!shown.is_of(&keys, &[2; 32]), "another nonce");
         let other = Keyring::parse(&Keyring::generate()).unwrap();
-        assert!(!session(7, 1).made(&other, &shown), "other keys");
+        assert!(!shown.is_of(&other, &[1; 32]), "other keys");
         let later = Shown { place: Place { generation: 4, ..shown.place }, ..shown };
-        assert!(!session(7, 1).made(&keys, &later), "another generation");
+        assert!(!later.is_of(&keys, &[1; 32]), "another generation");
         assert_eq!(session(7, 1).refresh_token(&keys, 3).expose(), token.expose());
         assert_ne!(session(7, 1).refresh_token(&keys, 4).expose(), token.expose());
     }

@@ -104,6 +104,22 @@ pub async fn insert(
     tx.one(query).await
 }
 
+/// What shows which refresh tokens are a session's, also after it was ended; nothing where the
+/// session is unknown, or was ended before that was kept.
+pub async fn nonce(tx: &mut TenantTx, id: i64) -> Result<Option<Vec<u8>>, Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query_as(sql!(
+        "SELECT nonce FROM identity.sessions WHERE account_id = $1 AND id = $2
+         UNION ALL
+         SELECT nonce FROM identity.revoked_sessions
+         WHERE account_id = $1 AND id = $2 AND nonce IS NOT NULL"
+    ))
+    .bind(account_id)
+    .bind(id);
+    let found: Option<(Vec<u8>,)> = tx.optional(query).await?;
+    Ok(found.map(|(nonce,)| nonce))
+}
+
 /// A session that nobody else changes until this transaction ends.
 pub async fn lock(tx: &mut TenantTx, id: i64) -> Result<Option<Session>, Error> {
     let account_id = tx.account_id();
@@ -165,9 +181,9 @@ pub async fn revoke(tx: &mut TenantTx, employee_id: i64, id: i64) -> Result<bool
         "WITH ended AS (
              DELETE FROM identity.sessions
              WHERE account_id = $1 AND employee_id = $2 AND id = $3
-             RETURNING id)
-         INSERT INTO identity.revoked_sessions (id, account_id, revoke_time)
-         SELECT ended.id, $1, $4 FROM ended"
+             RETURNING id, nonce)
+         INSERT INTO identity.revoked_sessions (id, account_id, revoke_time, nonce)
+         SELECT ended.id, $1, $4, ended.nonce FROM ended"
     ))
     .bind(account_id)
     .bind(employee_id)
@@ -187,9 +203,9 @@ pub async fn revoke_employee(
         "WITH ended AS (
              DELETE FROM identity.sessions
              WHERE account_id = $1 AND employee_id = $2 AND id IS DISTINCT FROM $3
-             RETURNING id)
-         INSERT INTO identity.revoked_sessions (id, account_id, revoke_time)
-         SELECT ended.id, $1, $4 FROM ended"
+             RETURNING id, nonce)
+         INSERT INTO identity.revoked_sessions (id, account_id, revoke_time, nonce)
+         SELECT ended.id, $1, $4, ended.nonce FROM ended"
     ))
     .bind(account_id)
     .bind(employee_id)
@@ -198,14 +214,42 @@ pub async fn revoke_employee(
     tx.execute(query).await
 }
 
+/// Ends the oldest live sessions of a person until there are no more than so many; returns which
+/// those were.
+pub async fn revoke_oldest(
+    tx: &mut TenantTx,
+    employee_id: i64,
+    most: i64,
+) -> Result<Vec<i64>, Error> {
+    let (account_id, now) = (tx.account_id(), tx.now());
+    let query = sqlx::query_as(sql!(
+        "WITH ended AS (
+             DELETE FROM identity.sessions
+             WHERE account_id = $1 AND employee_id = $2 AND id IN (
+                 SELECT id FROM identity.sessions
+                 WHERE account_id = $1 AND employee_id = $2 AND idle_time > $4 AND expire_time > $4
+                 ORDER BY id DESC OFFSET $3)
+             RETURNING id, nonce)
+         INSERT INTO identity.revoked_sessions (id, account_id, revoke_time, nonce)
+         SELECT ended.id, $1, $4, ended.nonce FROM ended
+         RETURNING id"
+    ))
+    .bind(account_id)
+    .bind(employee_id)
+    .bind(most)
+    .bind(now);
+    let ended: Vec<(i64,)> = tx.all(query).await?;
+    Ok(ended.into_iter().map(|(id,)| id).collect())
+}
+
 /// Ends all sessions of the account; returns how many that were.
 pub async fn revoke_all(tx: &mut TenantTx) -> Result<u64, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
     let query = sqlx::query(sql!(
         "WITH ended AS (
-             DELETE FROM identity.sessions WHERE account_id = $1 RETURNING id)
-         INSERT INTO identity.revoked_sessions (id, account_id, revoke_time)
-         SELECT ended.id, $1, $2 FROM ended"
+             DELETE FROM identity.sessions WHERE account_id = $1 RETURNING id, nonce)
+         INSERT INTO identity.revoked_sessions (id, account_id, revoke_time, nonce)
+         SELECT ended.id, $1, $2, ended.nonce FROM ended"
     ))
     .bind(account_id)
     .bind(now);

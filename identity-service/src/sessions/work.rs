@@ -15,7 +15,7 @@ use service_kit::{
 
 use super::{
     access_token::{AccessTokens, Claims},
-    model::{GRACE, Lifetimes, Session, Shown},
+    model::{GRACE, Lifetimes, MOST, Session, Shown},
     sql,
 };
 use crate::{
@@ -43,13 +43,13 @@ pub struct Pair {
 }
 
 impl Sessions {
-    /// A session of somebody who was just let in.
+    /// A session of somebody who was just let in. Where they have too many the oldest end.
     pub async fn open(
         &self,
         tx: &mut TenantTx,
         employee: &Employee,
         device_label: &str,
-    ) -> Result<(Session, Pair), Error> {
+    ) -> Result<(Pair, Act), Error> {
         let from = context::current().and_then(|request| request.client()).map(network::shown);
         let session = sql::insert(
             tx,
@@ -60,8 +60,15 @@ impl Sessions {
             self.lifetimes,
         )
         .await?;
-        let pair = self.pair(tx.account_id(), &session)?;
-        Ok((session, pair))
+        let mut act = Act::on("session", session.id, "open").with("employee_id", employee.id);
+        let ended = sql::revoke_oldest(tx, employee.id, MOST).await?;
+        if !ended.is_empty() {
+            act = act.with("sessions_ended", ended.clone());
+        }
+        for id in ended {
+            feeds::revoke(tx, Holder::Session(id));
+        }
+        Ok((self.pair(tx.account_id(), &session)?, act))
     }
 
     /// The next pair for a refresh token.
@@ -70,12 +77,14 @@ impl Sessions {
         let shown = Shown::parse(refresh_token).ok_or_else(invalid)?;
         let located = sql::locate(db, shown.place.session_id).await?.ok_or_else(invalid)?;
         let mut tx = db.begin_system(located.system("refresh")).await?;
+        // Proven before anything is locked: a stranger holds nobody up.
+        let nonce = sql::nonce(&mut tx, shown.place.session_id).await?.ok_or_else(invalid)?;
+        if !shown.is_of(&self.keys, &nonce) {
+            return Err(invalid());
+        }
         let Some(session) = sql::lock(&mut tx, shown.place.session_id).await? else {
             return Err(Error::Unauthenticated(Reason::TokenRevoked));
         };
-        if !session.made(&self.keys, &shown) {
-            return Err(invalid());
-        }
         if !session.is_live(tx.now()) {
             return Err(Error::Unauthenticated(Reason::TokenExpired));
         }

@@ -11,6 +11,7 @@ use service_kit::{
 };
 
 use super::{
+    idle::IdleLimit,
     model::Token,
     sql,
     standing::{Bearer, LogPosition},
@@ -30,6 +31,7 @@ use crate::{
 pub struct Judge {
     pub db: Db,
     pub access_tokens: Arc<AccessTokens>,
+    pub idle: Arc<IdleLimit>,
 }
 
 /// What a credential looks like. Whatever looks like none of ours is refused unasked.
@@ -81,12 +83,21 @@ impl Judge {
     }
 
     async fn employee_token(&self, token: &Token) -> Result<Judgement, Error> {
-        let shown = sql::look_up(&self.db, token).await?.into_inner();
+        let shown = sql::look_up(&self.db, token).await?;
+        let (system, now) = (shown.system("token-use"), clock::now());
+        let shown = shown.into_inner();
         let (account_id, position) = (shown.account_id(), Some(shown.standing.position));
-        let bearer = match shown.holder {
-            Some(employee_id) => shown.standing.employee(account_id, employee_id, None, None),
-            None if shown.was_revoked => Err(Error::Unauthenticated(Reason::TokenRevoked)),
-            None => Err(Error::Unauthenticated(Reason::TokenInvalid)),
+        let bearer = match (shown.holder, shown.used_time) {
+            (Some(employee_id), Some(used)) if !self.idle.is_over(used, now) => {
+                let bearer = shown.standing.employee(account_id, employee_id, None, None);
+                if bearer.is_ok() {
+                    self.idle.note(&token.key(), used, now, system);
+                }
+                bearer
+            }
+            (Some(_), _) => Err(Error::Unauthenticated(Reason::TokenExpired)),
+            (None, _) if shown.was_revoked => Err(Error::Unauthenticated(Reason::TokenRevoked)),
+            (None, _) => Err(Error::Unauthenticated(Reason::TokenInvalid)),
         };
         Ok(Judgement { bearer, position })
     }

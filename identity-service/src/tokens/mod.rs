@@ -5,7 +5,10 @@
 //!   return the one that exists.
 //! - Allow-list: a token without a live row of an active employee is dead. What is left of an
 //!   ended one grants nothing; it only tells its bearer that it was taken back.
+//! - It lives until somebody ends it or, where a setting says so, until nobody has used it for a
+//!   while.
 
+pub mod idle;
 pub mod judge;
 pub mod model;
 pub mod rpc;

@@ -1,5 +1,6 @@
 //! Queries on employee tokens.
 
+use chrono::{DateTime, Utc};
 use service_kit::{
     db::{Db, Found, TenantTx, Tenanted},
     error::Error,
@@ -8,6 +9,7 @@ use service_kit::{
 };
 
 use super::{
+    idle::IdleLimit,
     model::{Holder, Token},
     standing::{Standing, standing},
 };
@@ -19,6 +21,8 @@ pub struct Shown {
     account_id: i64,
     /// Whose it is.
     pub holder: Option<i64>,
+    /// When it was last used, as far as that is known, or made.
+    pub used_time: Option<DateTime<Utc>>,
     pub was_revoked: bool,
     #[sqlx(flatten)]
     pub standing: Standing,
@@ -34,6 +38,7 @@ impl Tenanted for Shown {
 pub async fn look_up(db: &Db, token: &Token) -> Result<Found<Shown>, Error> {
     let text = sql!(
         "SELECT coalesce(t.account_id, r.account_id, 0) AS account_id, t.user_id AS holder,
+                coalesce(t.last_used_time, t.created) AS used_time,
                 r.key IS NOT NULL AS was_revoked, ",
         standing!(),
         " FROM identity.feeds f
@@ -52,9 +57,10 @@ pub async fn look_up(db: &Db, token: &Token) -> Result<Found<Shown>, Error> {
 pub async fn get_or_create(
     tx: &mut TenantTx,
     keys: &Keyring,
+    idle: &IdleLimit,
     employee_id: i64,
 ) -> Result<Token, Error> {
-    if let Some(token) = find(tx, keys, employee_id).await? {
+    if let Some(token) = find(tx, keys, idle, employee_id).await? {
         return Ok(token);
     }
     let token = Token::mint();
@@ -72,23 +78,36 @@ pub async fn get_or_create(
     if made == 1 {
         return Ok(token);
     }
-    find(tx, keys, employee_id).await?.ok_or(Error::Conflict)
+    find(tx, keys, idle, employee_id).await?.ok_or(Error::Conflict)
 }
 
 /// The existing token. One that does not open, because the keys that sealed it are gone, is
-/// ended: its owner gets a new one. One that an older key sealed is sealed anew, so that the
-/// older key can go.
-async fn find(tx: &mut TenantTx, keys: &Keyring, employee_id: i64) -> Result<Option<Token>, Error> {
+/// ended, and so is one that nobody used for too long: its owner gets a new one. One that an
+/// older key sealed is sealed anew, so that the older key can go.
+async fn find(
+    tx: &mut TenantTx,
+    keys: &Keyring,
+    idle: &IdleLimit,
+    employee_id: i64,
+) -> Result<Option<Token>, Error> {
     let account_id = tx.account_id();
     let query = sqlx::query_as(sql!(
-        "SELECT key, sealed FROM identity.employee_tokens WHERE account_id = $1 AND user_id = $2"
+        "SELECT key, sealed, coalesce(last_used_time, created) FROM identity.employee_tokens
+         WHERE account_id = $1 AND user_id = $2"
     ))
     .bind(account_id)
     .bind(employee_id);
-    let row: Option<(String, Vec<u8>)> = tx.optional(query).await?;
-    let Some((key, sealed)) = row else {
+    let row: Option<(String, Vec<u8>, DateTime<Utc>)> = tx.optional(query).await?;
+    let Some((key, sealed, used)) = row else {
         return Ok(None);
     };
+    if idle.is_over(used, tx.now()) {
+        replace(tx, &key, employee_id).await?;
+        return Ok(None);
+    }
+    if idle.is_worth_noting(used, tx.now()) {
+        set_used(tx, std::slice::from_ref(&key)).await?;
+    }
     let token = Token::unseal(keys, Holder { account_id, employee_id }, &sealed);
     match &token {
         None => {
@@ -96,8 +115,7 @@ async fn find(tx: &mut TenantTx, keys: &Keyring, employee_id: i64) -> Result<Opt
                 employee_id,
                 "a token does not open with the present keys and is replaced"
             );
-            revoke(tx, &key).await?;
-            feeds::revoke(tx, feeds::Holder::Employee(employee_id));
+            replace(tx, &key, employee_id).await?;
         }
         Some(token) if !keys.is_of_first(&sealed) => {
             let query = sqlx::query(sql!(
@@ -112,6 +130,31 @@ async fn find(tx: &mut TenantTx, keys: &Keyring, employee_id: i64) -> Result<Opt
         Some(_) => {}
     }
     Ok(token)
+}
+
+/// Ends a token in the place of which there will be another.
+async fn replace(tx: &mut TenantTx, key: &str, employee_id: i64) -> Result<(), Error> {
+    revoke(tx, key).await?;
+    feeds::revoke(tx, feeds::Holder::Employee(employee_id));
+    Ok(())
+}
+
+/// Writes down that tokens are being used. One that somebody else is at is left out: whoever
+/// that is does the same, or ends it.
+pub async fn set_used(tx: &mut TenantTx, keys: &[String]) -> Result<(), Error> {
+    let (account_id, now) = (tx.account_id(), tx.now());
+    let query = sqlx::query(sql!(
+        "WITH used AS (
+             SELECT key FROM identity.employee_tokens WHERE account_id = $1 AND key = ANY($2)
+             ORDER BY key FOR NO KEY UPDATE SKIP LOCKED)
+         UPDATE identity.employee_tokens AS t SET last_used_time = $3
+         FROM used WHERE t.account_id = $1 AND t.key = used.key"
+    ))
+    .bind(account_id)
+    .bind(keys)
+    .bind(now);
+    tx.execute(query).await?;
+    Ok(())
 }
 
 /// Ends the token of a person, if they have one; returns how many that were.

@@ -26,6 +26,9 @@ const EXCEPTIONS: Exceptions<'static> = Exceptions {
         "UPDATE identity.feeds",
         "address_requests",
         "public_answers",
+        // What the owner fills in after a migration.
+        "AS unfilled",
+        "WITH filled AS",
         // Sweeps.
         "AS old",
         "identity.migrations",
@@ -33,6 +36,7 @@ const EXCEPTIONS: Exceptions<'static> = Exceptions {
     ],
     // A token's digest.
     by_another_key: &[
+        "WITH used AS",
         "DELETE FROM identity.employee_tokens WHERE account_id = $1 AND key = $2",
         // A session's id, which is unique by itself, and a code's digest.
         "FROM identity.sessions WHERE account_id = $1 AND id = $2",
@@ -267,4 +271,46 @@ async fn a_service_refuses_to_start_as_a_role_that_owns_what_it_works_on() {
 fn every_query_of_this_service_is_one_that_the_checks_see() {
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     assert_eq!(plans::unregistered(&source), Vec::<String>::new());
+}
+
+/// They never change but for being ended, which they show: there is nothing to update, and no
+/// update that could come too late.
+const UNCHANGING: &[&str] = &["ApiKey", "AuditEvent", "Invitation", "Session"];
+/// What is shown of a resource elsewhere, and no resource.
+const PARTS: &[&str] = &["AssignedCompanyRole", "DirectoryAccount", "DirectoryEmployee"];
+
+/// Resources that lack something that every one has: `Account lacks etag`.
+fn incomplete_resources() -> Vec<String> {
+    let pool = descriptor::pool();
+    let messages = pool.all_messages().filter(|message| message.package_name() == "identity.v1");
+    let resources = messages.filter(|message| {
+        let is_part_of_a_call =
+            ["Request", "Response"].iter().any(|end| message.name().ends_with(end));
+        message.get_field_by_name("id").is_some()
+            && !is_part_of_a_call
+            && !PARTS.contains(&message.name())
+    });
+    let lacks = resources.flat_map(|message| {
+        let name = message.name().to_owned();
+        ["create_time", "update_time", "etag"]
+            .into_iter()
+            .filter(|field| message.get_field_by_name(field).is_none())
+            .map(|field| format!("{name} lacks {field}"))
+            .collect::<Vec<_>>()
+    });
+    let mut lacks: Vec<_> = lacks.collect();
+    lacks.sort();
+    lacks
+}
+
+#[test]
+fn every_resource_that_changes_says_when_it_did() {
+    let mut unexpected = incomplete_resources();
+    unexpected.retain(|lack| !UNCHANGING.iter().any(|name| lack.starts_with(&format!("{name} "))));
+    assert_eq!(unexpected, Vec::<String>::new());
+    // And it can fail: each exception is one.
+    for name in UNCHANGING {
+        let etag = format!("{name} lacks etag");
+        assert!(incomplete_resources().contains(&etag), "{name} is no exception");
+    }
 }

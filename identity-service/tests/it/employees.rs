@@ -960,3 +960,25 @@ async fn of_two_super_admins_who_remove_each_other_at_once_one_stays() {
             .await;
     }
 }
+
+/// An address that can be nobody's is not the present one: it is named beside what else is wrong.
+#[tokio::test]
+async fn a_changed_address_is_named_with_everything_else() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let bad = pb::Employee {
+        id: ana.id,
+        email: "ana@".into(),
+        phone_number: "1".repeat(33),
+        ..Default::default()
+    };
+    let expected = ["employee.email", "employee.phone_number"];
+    let refused = refusal(identity.update(&ana, bad.clone(), &[]).await);
+    assert_eq!(refused.fields, expected);
+    let request = pb::UpdateMeRequest { employee: Some(bad), ..Default::default() };
+    let refused = refusal(identity.auth().update_me(signed(&ana, request)).await);
+    assert_eq!(refused.fields, expected);
+    // As it is, it may be sent back.
+    let me = pb::Employee { name: "Ana".into(), ..identity.me(&ana.token).await.unwrap() };
+    identity.update(&ana, me, &[]).await.unwrap();
+}

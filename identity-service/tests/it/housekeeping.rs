@@ -39,6 +39,14 @@ const PLANTS: &[Plant] = &[
         young: "24 hours 50 minutes", old: "25 hours 10 minutes",
     },
     Plant {
+        table: "employee_tokens",
+        insert: "(key, account_id, user_id, created, last_used_time, sealed)
+                 SELECT md5(gen_random_uuid()::text), 1,
+                     100 + nextval(pg_get_serial_sequence('identity.letters', 'id')),
+                     now() - interval '99 years', {then}, '' FROM {two}",
+        young: "24 hours 50 minutes", old: "25 hours 10 minutes",
+    },
+    Plant {
         table: "revoked_tokens",
         insert: "(key, account_id, revoke_time)
                  SELECT md5(gen_random_uuid()::text), 1, {then} FROM {two}",
@@ -148,7 +156,11 @@ async fn become_rows(database: &TestDatabase, expected: &BTreeMap<&'static str, 
 
 #[tokio::test]
 async fn what_is_old_goes_and_what_is_young_stays() {
-    let identity = Identity::set_up(|settings| settings.housekeeping.every = OFTEN).await;
+    let identity = Identity::set_up(|settings| {
+        settings.housekeeping.every = OFTEN;
+        settings.sessions.token_idle = Some(Duration::from_secs(3600));
+    })
+    .await;
     let database = &identity.database;
     plant_somebody(database).await;
     for plant in PLANTS {
@@ -319,9 +331,8 @@ async fn the_sweeping_role_can_do_nothing_but_sweep() {
         "SELECT body FROM identity.directory_events",
         "SELECT name FROM identity.accounts",
         "SELECT id FROM identity.employees",
-        "SELECT key FROM identity.employee_tokens",
+        "SELECT sealed FROM identity.employee_tokens",
         "DELETE FROM identity.employees",
-        "DELETE FROM identity.employee_tokens",
         "DELETE FROM identity.accounts",
         "DELETE FROM identity.feeds",
         "UPDATE identity.sessions SET expire_time = now()",

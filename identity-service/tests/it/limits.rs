@@ -350,3 +350,61 @@ async fn where_addresses_must_be_verified_only_the_right_password_learns_it() {
     identity.log_in(&ana.email).await;
     identity.open_session(&ana, "").await;
 }
+
+/// Refreshes from one network.
+const REFRESHES: usize = 600;
+
+/// Security checklist 9: what takes a secret from anybody is counted.
+#[tokio::test]
+async fn refreshes_are_limited_for_each_network() {
+    let identity = Identity::with_limits().await;
+    let refresh = async |network: &str| {
+        let request = pb::RefreshTokensRequest { refresh_token: "junk".into() };
+        match identity.auth().refresh_tokens(coming_from(network, request)).await {
+            Err(status) if status.code() == Code::Unauthenticated => Ok(()),
+            answer => answer.map(drop),
+        }
+    };
+    let (passed, refused) =
+        until_refused(2 * REFRESHES, async |_| refresh("203.0.113.1").await).await;
+    // Two more for every second that this took.
+    assert!((REFRESHES..REFRESHES + 100).contains(&passed), "{passed}");
+    too_many(refused, Duration::from_secs(1));
+    refresh("203.0.113.2").await.unwrap();
+}
+
+/// Invitations to one address from all accounts.
+const INVITATIONS: usize = 20;
+
+/// What one company sends to an address keeps no other from sending there.
+#[tokio::test]
+async fn each_account_invites_an_address_by_itself() {
+    let identity = Identity::with_limits().await;
+    let (ana, bob) = (identity.sign_up("ana").await, identity.sign_up("bob").await);
+    let invite = async |by| {
+        let invitation = pb::Invitation { email: "guest@example.com".into(), ..Default::default() };
+        let invitation = Some(invitation);
+        let request = pb::InviteEmployeeRequest { invitation, ..Default::default() };
+        identity.employees().invite_employee(signed(by, request)).await
+    };
+    let (passed, refused) = until_refused(20, async |_| invite(&ana).await).await;
+    assert_eq!(passed, 5);
+    too_many(refused, Duration::from_secs(600));
+    invite(&bob).await.unwrap();
+}
+
+/// And however many there are, a company can be signed up; the guest is not buried in letters.
+#[tokio::test]
+async fn too_many_invitations_keep_no_company_from_signing_up() {
+    let identity = Identity::with_limits().await;
+    for number in 0..=INVITATIONS {
+        let mut request = sign_up(&format!("company{number}"));
+        request.additional_admins = vec![pb::SignUpAdmin { email: "guest@example.com".into() }];
+        let network = format!("203.0.113.{number}");
+        identity.auth().sign_up(coming_from(&network, request)).await.unwrap();
+    }
+    identity.no_letters_left().await;
+    assert_eq!(identity.letters_to("guest@example.com", "Invitation").len(), INVITATIONS);
+    let made = identity.rows::<(i64,)>("SELECT count(*) FROM identity.invitations").await;
+    assert_eq!(made, [(i64::try_from(INVITATIONS).unwrap() + 1,)], "and can be sent again");
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use argon2::{Argon2, Params, PasswordHasher};
 use proto::{common::v1::Role, identity::v1 as pb};
 use service_kit::testing::refusal::{Refusal, refusal};
 use tonic::{Code, Request};
@@ -230,4 +231,74 @@ async fn emptying_a_token_table_lets_nobody_in() {
         let refused = refusal(identity.auth().get_me(signed(person, pb::GetMeRequest {})).await);
         assert_eq!(refused.reason, "TOKEN_INVALID");
     }
+}
+
+/// A hash of the password of all tests that was made with other parameters.
+fn hash_of(memory_kib: u32, passes: u32) -> String {
+    let params = Params::new(memory_kib, passes, 1, None).unwrap();
+    Argon2::from(params).hash_password(PASSWORD.as_bytes()).unwrap().to_string()
+}
+
+impl Identity {
+    async fn store_hash(&self, hash: &str) {
+        let store = format!("UPDATE identity.employees SET password_hash = '{hash}'");
+        self.database.execute(&store).await;
+    }
+
+    async fn stored_hash(&self) -> String {
+        self.rows::<(String,)>("SELECT password_hash FROM identity.employees").await.remove(0).0
+    }
+}
+
+/// Security checklist 3 and 8.
+#[tokio::test]
+async fn the_right_password_puts_a_stronger_hash_in_the_place_of_a_weak_one() {
+    const TODAY: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let today = identity.stored_hash().await;
+    assert_eq!(identity.log_in(&ana.email).await.token, ana.token);
+    assert_eq!(identity.stored_hash().await, today, "one of today stays");
+
+    let weak = hash_of(4_096, 1);
+    identity.store_hash(&weak).await;
+    refusal(identity.auth().login(login(&ana.email, "wrong horse battery")).await);
+    assert_eq!(identity.stored_hash().await, weak);
+    let etag = identity.me(&ana.token).await.unwrap().etag;
+    assert_eq!(identity.log_in(&ana.email).await.token, ana.token);
+    assert!(identity.stored_hash().await.starts_with(TODAY));
+    assert_eq!(identity.me(&ana.token).await.unwrap().etag, etag, "nobody sees a difference");
+    identity.log_in(&ana.email).await;
+
+    identity.store_hash(&weak).await;
+    identity.open_session(&ana, "").await;
+    assert!(identity.stored_hash().await.starts_with(TODAY));
+    let recorded = "SELECT count(*) FROM identity.audit_events
+         WHERE action = 'employee.strengthen_password_hash'";
+    assert_eq!(identity.rows::<(i64,)>(recorded).await, [(2,)]);
+
+    // What costs more than today is left as it is.
+    let strong = hash_of(20_000, 3);
+    identity.store_hash(&strong).await;
+    identity.log_in(&ana.email).await;
+    assert_eq!(identity.stored_hash().await, strong);
+}
+
+/// Security checklist 8: of several at once none is turned away, and none undoes another's.
+#[tokio::test]
+async fn many_logins_at_once_strengthen_a_hash_once() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    identity.store_hash(&hash_of(4_096, 1)).await;
+    let logins = (0..12).map(|_| {
+        let mut auth = identity.auth();
+        tokio::spawn(async move { auth.login(login("ana@example.com", PASSWORD)).await })
+    });
+    for login in logins.collect::<Vec<_>>() {
+        assert_eq!(login.await.unwrap().unwrap().into_inner().token, ana.token);
+    }
+    let recorded = "SELECT count(*) FROM identity.audit_events
+         WHERE action = 'employee.strengthen_password_hash'";
+    assert_eq!(identity.rows::<(i64,)>(recorded).await, [(1,)]);
+    identity.log_in(&ana.email).await;
 }

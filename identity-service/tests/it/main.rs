@@ -23,6 +23,7 @@ mod operators;
 mod passwords;
 mod pooler;
 mod recovery;
+mod releases;
 mod roles;
 mod sessions;
 mod sign_up;

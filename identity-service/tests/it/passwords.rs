@@ -158,3 +158,64 @@ async fn without_a_password_nobody_is_right_about_it() {
         assert_eq!(refused.fields, ["old_password"]);
     }
 }
+
+/// Security checklist 19: whoever is shut out meanwhile is not let in again by a new password.
+#[tokio::test]
+async fn nobody_who_is_shut_out_meanwhile_gets_a_new_token() {
+    let identity = Identity::start().await;
+    let people = ["idle", "closed", "ended", "away"];
+    for (name, change, said) in people
+        .into_iter()
+        .zip([
+            (
+                "UPDATE identity.employees SET is_active = false WHERE id = {id}",
+                (Code::Aborted, "CONFLICT"),
+            ),
+            (
+                "UPDATE identity.accounts SET close_time = now() WHERE id = {account}",
+                (Code::FailedPrecondition, "ACCOUNT_CLOSED"),
+            ),
+            (
+                "DELETE FROM identity.employee_tokens WHERE user_id = {id}",
+                (Code::Unauthenticated, "TOKEN_REVOKED"),
+            ),
+            (
+                "DELETE FROM identity.sessions WHERE employee_id = {id}",
+                (Code::Unauthenticated, "TOKEN_REVOKED"),
+            ),
+        ])
+        .map(|(name, (change, said))| (name, change, said))
+    {
+        let person = identity.sign_up(name).await;
+        let session = identity.open_session(&person, "").await;
+        let credential = if name == "away" { &session.access_token } else { &person.token };
+        let change = change.replace("{id}", &person.id.to_string());
+        let change = change.replace("{account}", &person.account_id.to_string());
+        identity.no_letters_left().await;
+        let call = identity.change_password(credential, PASSWORD, NEW);
+        let refused = refusal(identity.overtaken(&change, call).await);
+        assert_eq!(refused.said(), said, "{name}");
+        let left = format!(
+            "SELECT count(*) FROM identity.employee_tokens WHERE user_id = {} AND created > now() - interval '1 hour'",
+            person.id
+        );
+        let left = identity.rows::<(i64,)>(&left).await[0].0;
+        assert_eq!(left, i64::from(name != "ended"), "{name}: no new one, and none ended");
+        identity.no_letters_left().await;
+        assert_eq!(identity.letters_to(&person.email, "Your password").len(), 0, "{name}");
+        assert!(!identity.logs_in(&person.email, NEW).await, "{name}");
+    }
+}
+
+/// That somebody cannot be told is no reason not to do it.
+#[tokio::test]
+async fn a_password_changes_also_where_no_notice_of_it_can_go() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    identity.no_letters_left().await;
+    identity.database.execute("UPDATE identity.employees SET email = 'ana at home'").await;
+    identity.change_password(&ana.token, PASSWORD, NEW).await.unwrap();
+    identity.no_letters_left().await;
+    assert_eq!(identity.letters_to("", "Your password was changed").len(), 0);
+    assert!(identity.logs_in(&ana.email, NEW).await);
+}

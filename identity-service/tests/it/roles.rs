@@ -381,3 +381,53 @@ async fn company_roles_are_managed_by_whoever_was_granted_that() {
     unassign(&identity, &robot, bob.id, coach.id).await;
     assert_eq!(identity.me(&bob.token).await.unwrap().company_roles, []);
 }
+
+/// What somebody is seen with is a part of them, wherever it is changed.
+#[tokio::test]
+async fn who_has_a_role_changes_with_its_name_and_its_end() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let bob = identity.add(&ana, "bob", Role::Employee).await;
+    let cleo = identity.add(&ana, "cleo", Role::Employee).await;
+    let made = create(&identity, &ana, role("Coach", "")).await.unwrap();
+    identity.assign(&ana, bob.id, made.id).await;
+    let before = identity.seen(&ana, bob.id).await.unwrap();
+    let other = identity.seen(&ana, cleo.id).await.unwrap();
+
+    let described = pb::CompanyRole { id: made.id, ..role("", "Coaches.") };
+    update(&identity, &ana, described, &["description"]).await.unwrap();
+    assert_eq!(identity.seen(&ana, bob.id).await.unwrap(), before, "nothing that is seen");
+
+    let renamed = pb::CompanyRole { id: made.id, ..role("Head coach", "") };
+    update(&identity, &ana, renamed, &["name"]).await.unwrap();
+    let after = identity.seen(&ana, bob.id).await.unwrap();
+    assert_eq!(after.company_roles[0].name, "Head coach");
+    assert_ne!((&after.etag, &after.update_time), (&before.etag, &before.update_time));
+    let stale =
+        pb::Employee { id: bob.id, name: "Late".into(), etag: before.etag, ..Default::default() };
+    let refused = refusal(identity.update(&ana, stale, &["name"]).await);
+    assert_eq!(refused.said(), (Code::Aborted, "ETAG_STALE"));
+
+    delete(&identity, &ana, made.id, "").await.unwrap();
+    let bare = identity.seen(&ana, bob.id).await.unwrap();
+    assert!(bare.company_roles.is_empty());
+    assert_ne!((&bare.etag, &bare.update_time), (&after.etag, &after.update_time));
+    assert_eq!(identity.seen(&ana, cleo.id).await.unwrap(), other);
+}
+
+/// Security checklist 41: what looks the same is the same.
+#[tokio::test]
+async fn no_role_looks_like_another_or_like_one_that_there_is_anyway() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let coach = create(&identity, &ana, role("Co\u{200b}ach", "")).await.unwrap();
+    assert_eq!(coach.name, "Coach");
+    let before = identity.digest().await;
+    let refused = refusal(create(&identity, &ana, role("\u{2060}Coach", "")).await);
+    assert_eq!(refused.said(), (Code::AlreadyExists, "COMPANY_ROLE_NAME_TAKEN"));
+    for reserved in ["аdmin", "ad\u{200b}min", "Οwner"] {
+        let refused = refusal(create(&identity, &ana, role(reserved, "")).await);
+        assert_eq!(refused.fields, ["company_role.name"], "{reserved}");
+    }
+    assert_eq!(identity.digest().await, before);
+}

@@ -772,3 +772,94 @@ async fn an_api_key_has_no_sessions() {
         assert_eq!(refused.said(), (Code::PermissionDenied, "EMPLOYEES_ONLY"));
     }
 }
+
+const MOST_SESSIONS: usize = 100;
+
+/// Nobody has sessions without end, and what is ended to make room is dead like any other.
+#[tokio::test]
+async fn one_session_too_many_ends_the_oldest() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let bob = identity.add(&ana, "bob", Role::Employee).await;
+    let oldest = identity.open_session(&ana, "the oldest").await;
+    let of_bob = identity.open_session(&bob, "").await;
+    let copies = |number: usize, idle: &str| {
+        format!(
+            "INSERT INTO identity.sessions (account_id, employee_id, device_label, network, nonce,
+                 create_time, last_seen_time, idle_time, expire_time)
+             SELECT account_id, employee_id, '', '', nonce, create_time, last_seen_time, {idle},
+                 expire_time
+             FROM identity.sessions, generate_series(1, {number})
+             WHERE device_label = 'the oldest'"
+        )
+    };
+    // Those that are over do not count.
+    identity.database.execute(&copies(30, "now() - interval '1 minute'")).await;
+    identity.database.execute(&copies(MOST_SESSIONS - 2, "idle_time")).await;
+    identity.open_session(&ana, "the last that there is room for").await;
+    assert!(identity.is_taken(&oldest.access_token).await);
+    assert_eq!(identity.sessions(&ana.token).await.len(), MOST_SESSIONS);
+
+    let head = "SELECT max(number) FROM identity.revocations WHERE kind = 'session'";
+    assert_eq!(identity.rows::<(Option<i64>,)>(head).await, [(None,)]);
+    let newest = identity.open_session(&ana, "one more").await;
+    assert_eq!(reason(identity.me(&oldest.access_token).await), "TOKEN_REVOKED");
+    assert_eq!(reason(identity.refresh(&oldest.refresh_token).await), "TOKEN_REVOKED");
+    assert_eq!(identity.rows::<(Option<i64>,)>(head).await.len(), 1);
+    assert!(identity.rows::<(Option<i64>,)>(head).await[0].0.is_some(), "others are told");
+    let recorded = "SELECT count(*) FROM identity.audit_events
+         WHERE action = 'session.open' AND jsonb_array_length(details->'sessions_ended') = 1";
+    assert_eq!(identity.rows::<(i64,)>(recorded).await, [(1,)]);
+    let left = identity.sessions(&ana.token).await;
+    assert_eq!((left.len(), left[0].device_label.as_str()), (MOST_SESSIONS, "one more"));
+    assert!(identity.is_taken(&newest.access_token).await);
+    assert!(identity.is_taken(&of_bob.access_token).await, "nobody else's");
+}
+
+/// Whoever knows no more than the number of a session neither waits for it nor learns that it
+/// was ended.
+#[tokio::test]
+async fn a_forged_refresh_token_locks_nothing_and_learns_nothing() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let session = identity.open_session(&ana, "").await;
+    let forged = forged(&session.refresh_token);
+    let mut busy = identity.database.owner.begin().await.unwrap();
+    sqlx::query("SELECT id FROM identity.sessions FOR UPDATE").execute(&mut *busy).await.unwrap();
+    let answered = tokio::time::timeout(Duration::from_secs(2), identity.refresh(&forged)).await;
+    assert_eq!(reason(answered.expect("it waits for no lock")), "TOKEN_INVALID");
+    busy.rollback().await.unwrap();
+
+    let [shown] = identity.sessions(&ana.token).await.try_into().unwrap();
+    identity.revoke(&ana.token, shown.id).await.unwrap();
+    assert_eq!(reason(identity.refresh(&session.refresh_token).await), "TOKEN_REVOKED");
+    assert_eq!(reason(identity.refresh(&forged).await), "TOKEN_INVALID");
+}
+
+/// A person who changes their password meanwhile comes before or after, and no two wait for each
+/// other.
+#[tokio::test]
+async fn ending_all_of_ones_own_waits_for_whoever_changes_the_person() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    // In the order in which a password is changed: the person, the codes, the tokens.
+    let mut other = identity.database.owner.begin().await.unwrap();
+    for first in ["UPDATE identity.employees SET name = name", "DELETE FROM identity.codes"] {
+        sqlx::query(first).execute(&mut *other).await.unwrap();
+    }
+    let mut auth = identity.auth();
+    let request = signed(&ana, pb::RevokeAllSessionsRequest { target: None });
+    let call = tokio::spawn(async move { auth.revoke_all_sessions(request).await });
+    let waits = "SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    for _ in 0..500 {
+        if identity.rows::<(i64,)>(waits).await[0].0 > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let ended = sqlx::query("DELETE FROM identity.employee_tokens").execute(&mut *other).await;
+    assert_eq!(ended.unwrap().rows_affected(), 1);
+    other.commit().await.unwrap();
+    assert_eq!(call.await.unwrap().unwrap().into_inner().revoked_count, 0);
+}

@@ -94,7 +94,12 @@ impl Identity {
         Self::on(database, keys.to_owned(), |_| {}).await
     }
 
-    async fn on(database: TestDatabase, keys: String, change: impl FnOnce(&mut Settings)) -> Self {
+    /// On a database that is there.
+    pub async fn on(
+        database: TestDatabase,
+        keys: String,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let letters = tempfile::tempdir().unwrap();
         let mut settings = Settings {
             server: ServerSettings {

@@ -1,5 +1,7 @@
 //! What other services learn about a credential.
 
+use std::time::Duration;
+
 use proto::{
     common::v1::{ErrorReason, Permission, Role},
     identity::v1::{
@@ -109,4 +111,53 @@ async fn services_are_answered_while_the_public_has_taken_every_place() {
         }
     }
     assert!(matches!(identity.validate(&ana.token).await, Outcome::Identity(_)));
+}
+
+/// Security checklist 27: an employee token ends when nobody uses it, where a setting says so.
+#[tokio::test]
+async fn a_token_that_nobody_uses_ends_and_one_in_use_goes_on() {
+    let limit = Duration::from_secs(3600);
+    let identity = Identity::set_up(|settings| settings.sessions.token_idle = Some(limit)).await;
+    let ana = identity.sign_up("ana").await;
+    let age = |age: &str| {
+        format!(
+            "UPDATE identity.employee_tokens
+             SET created = now() - interval '{age}', last_used_time = NULL"
+        )
+    };
+    identity.database.execute(&age("59 minutes")).await;
+    identity.me(&ana.token).await.unwrap();
+    let used = "SELECT count(*) FROM identity.employee_tokens
+         WHERE last_used_time > now() - interval '1 minute'";
+    for _ in 0..400 {
+        if identity.rows::<(i64,)>(used).await == [(1,)] {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let created = "UPDATE identity.employee_tokens SET created = now() - interval '2 hours'";
+    identity.database.execute(created).await;
+    identity.me(&ana.token).await.unwrap();
+    assert_eq!(identity.log_in(&ana.email).await.token, ana.token);
+
+    identity.database.execute(&age("60 minutes")).await;
+    let refused = refusal(identity.me(&ana.token).await);
+    assert_eq!(refused.said(), (Code::Unauthenticated, "TOKEN_EXPIRED"));
+    assert_eq!(refused.message, "Invalid token.");
+    assert_eq!(identity.not_validated(&ana.token).await, ErrorReason::TokenExpired);
+    let again = identity.log_in(&ana.email).await;
+    assert_ne!(again.token, ana.token);
+    identity.me(&again.token).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_a_limit_a_token_lives_on_and_its_use_is_not_written() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let created = "UPDATE identity.employee_tokens SET created = now() - interval '9 years'";
+    identity.database.execute(created).await;
+    let before = identity.digest().await;
+    identity.me(&ana.token).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(identity.digest().await, before);
 }

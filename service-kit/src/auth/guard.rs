@@ -88,7 +88,10 @@ mod tests {
     use std::sync::Mutex;
 
     use futures::stream::{pending, repeat};
-    use proto::common::v1::{ErrorReason as Reason, Role};
+    use proto::{
+        common::v1::{ErrorReason as Reason, Role},
+        identity::v1::EmployeeClientVisibility,
+    };
     use tokio::time::sleep;
 
     use super::*;
@@ -119,7 +122,7 @@ mod tests {
                 permissions: Vec::new(),
                 default_currency: Currency::USD,
                 time_zone: Tz::UTC,
-                visibility: Default::default(),
+                visibility: EmployeeClientVisibility::default(),
                 session_id: None,
                 account_closed: false,
             })

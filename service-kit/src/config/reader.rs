@@ -86,6 +86,14 @@ impl<'a> Reader<'a> {
         self.read(name, default, parse_duration, |value| format!("{value:?}"))
     }
 
+    /// The same, where there need not be one.
+    pub fn optional_duration(&mut self, name: &str) -> Option<Duration> {
+        let show = |value: &Option<Duration>| {
+            value.map_or_else(|| "(unset)".to_owned(), |value| format!("{value:?}"))
+        };
+        self.read(name, None, |text| parse_duration(text).map(Some), show)
+    }
+
     /// `4MiB`, `16KiB` or a number of bytes.
     pub fn bytes(&mut self, name: &str, default: u32) -> u32 {
         self.read(name, default, parse_bytes, u32::to_string)
@@ -119,6 +127,14 @@ impl<'a> Reader<'a> {
         };
         self.show(name, if secret.is_some() { "(hidden)" } else { "(unset)" });
         secret
+    }
+
+    /// Another default for a setting that was read: what only this program knows better.
+    pub fn unless_set<T: Display>(&mut self, name: &str, value: &mut T, default: T) {
+        if self.lookup(name).is_none() {
+            self.show(name, &default.to_string());
+            *value = default;
+        }
     }
 
     /// Notes something that no getter can see: two settings that contradict each other.
@@ -270,6 +286,8 @@ mod tests {
         assert_eq!(reader.parsed("NUMBER", 1), 7);
         assert_eq!(reader.parsed("MISSING", 1), 1);
         assert_eq!(reader.duration("TIME", Duration::ZERO), Duration::from_millis(250));
+        assert_eq!(reader.optional_duration("TIME"), Some(Duration::from_millis(250)));
+        assert_eq!(reader.optional_duration("BLANK"), None);
         assert_eq!(reader.bytes("SIZE", 0), 4 << 20);
         assert!(reader.flag("FLAG", false));
         assert_eq!(reader.list("LIST"), ["a", "b", "c"]);
@@ -346,6 +364,17 @@ mod tests {
             sentences.contains("LOST_FILE names /nonexistent, which cannot be read"),
             "{sentences}"
         );
+    }
+
+    #[test]
+    fn another_default_is_taken_and_shown_unless_something_is_set() {
+        let source = Source::from([("SET", "7")]);
+        let mut reader = Reader::new(&source);
+        let (mut set, mut unset) = (reader.parsed("SET", 1), reader.parsed("UNSET", 1));
+        reader.unless_set("SET", &mut set, 50);
+        reader.unless_set("UNSET", &mut unset, 50);
+        assert_eq!((set, unset), (7, 50));
+        assert_eq!(reader.describe(), "SET=7\nUNSET=50");
     }
 
     /// Security checklist 62.

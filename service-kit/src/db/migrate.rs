@@ -1,5 +1,6 @@
 //! How does a schema come to be, and who may do what in it?
 
+use futures::future::BoxFuture;
 use sqlx::{AssertSqlSafe, PgConnection, migrate::Migrator};
 
 use super::{Constraint, Roles, Sql, connect};
@@ -19,7 +20,12 @@ pub struct Schema {
     pub draw_tenant: Option<Sql>,
     /// Reads the newest migration that was applied.
     pub applied: Sql,
+    /// Fills in what SQL alone cannot, after the migrations.
+    pub fill: Option<Fill>,
 }
+
+/// Works as the owner, on rows of all accounts; must be safe to repeat, and to run twice at once.
+pub type Fill = for<'a> fn(&'a mut PgConnection) -> BoxFuture<'a, Result<(), sqlx::Error>>;
 
 /// Brings the schema up to date and its roles with it. Safe to repeat, and to run twice at once.
 pub async fn migrate(settings: &DatabaseSettings, schema: &Schema) -> Result<(), StartError> {
@@ -35,6 +41,13 @@ pub async fn migrate(settings: &DatabaseSettings, schema: &Schema) -> Result<(),
     })?;
     grant(&mut connection, schema, &roles).await.map_err(|error| {
         StartError::new(format!("The roles of the schema {} cannot be made: {error}.", schema.name))
+    })?;
+    let Some(fill) = schema.fill else { return Ok(()) };
+    fill(&mut connection).await.map_err(|error| {
+        StartError::new(format!(
+            "The rows of the schema {} cannot be filled in: {error}.",
+            schema.name
+        ))
     })
 }
 

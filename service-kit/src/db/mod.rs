@@ -25,13 +25,13 @@ mod sweep;
 mod tx;
 mod unscoped;
 
-pub use act::Act;
+pub use act::{Act, Origin};
 pub use check::to_do;
 pub use connect::{Db, Roles};
 pub use constraints::Constraint;
 pub use feed::{Event, Feed};
 pub use list::{Bind, ListQuery};
-pub use migrate::{Schema, migrate};
+pub use migrate::{Fill, Schema, migrate};
 pub use statement::{Family, Sql, Statement, families, statements};
 pub use sweep::{BATCH, Sweeper};
 pub use tx::{Row, Rows, TenantTx};

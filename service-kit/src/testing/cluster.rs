@@ -56,6 +56,13 @@ impl TestDatabase {
         Self { ignored, ..self }
     }
 
+    /// One that a test has migrated by itself.
+    pub async fn at(settings: DatabaseSettings, schema: &'static Schema) -> Self {
+        let url = settings.url.expose();
+        let owner = PgPoolOptions::new().max_connections(2).connect(url).await.unwrap();
+        Self { settings, owner, schema: schema.name }
+    }
+
     /// Every row of the schema, digested: equal before and after a call that wrote nothing.
     pub async fn digest(&self) -> Vec<(String, Option<String>)> {
         let mut digest = self.each_table("md5(string_agg(t::text, '|' ORDER BY t::text))").await;
