@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use identity_service::POLICY;
-use prost::Message;
 use proto::{
     common::v1::{Permission, Role},
     identity::v1::{self as pb, actor::Kind},
@@ -18,60 +17,44 @@ use service_kit::{
 use tonic::{Code, Status};
 
 use crate::{
-    stage::{About, Beyond, EXAMPLES, Example, Stage, Who, Whom, changes},
-    support::{
-        Identity, PASSWORD, Person, code_in, create_employee, login, sign_up, signed, someone,
-    },
+    stage::{EXAMPLES, Example, PUBLIC, Stage, Who, Whom, changes},
+    support::{Identity, PASSWORD, Person, code_in, create_employee, login, signed, someone},
 };
 
-/// A method, what it is recorded as, and what must be so before that it changes something;
-/// `{employee}` and `{company_role}` stand for those whom it is about.
-type Recorded = (&'static str, &'static str, &'static str);
+/// A method, and what it is recorded as.
+type Recorded = (&'static str, &'static str);
 
 const RECORDED: &[Recorded] = &[
-    ("/identity.v1.AccountService/CloseAccount", "account.close", ""),
-    (
-        "/identity.v1.AccountService/ReopenAccount",
-        "account.reopen",
-        "UPDATE identity.accounts SET close_time = now()",
-    ),
-    ("/identity.v1.AccountService/UpdateAccount", "account.update", ""),
-    ("/identity.v1.ApiKeyService/CreateApiKey", "api_key.create", ""),
-    ("/identity.v1.ApiKeyService/RevokeApiKey", "api_key.revoke", ""),
-    ("/identity.v1.AuthService/ChangeEmail", "employee.request_email_change", ""),
-    ("/identity.v1.AuthService/ChangePassword", "employee.change_password", ""),
-    ("/identity.v1.AuthService/IssueTokens", "session.open", ""),
-    ("/identity.v1.AuthService/Login", "employee.log_in", ""),
-    ("/identity.v1.AuthService/Logout", "employee.log_out", ""),
-    ("/identity.v1.AuthService/RevokeAllSessions", "employee.revoke_all_sessions", ""),
-    ("/identity.v1.AuthService/RevokeOtherSessions", "employee.revoke_other_sessions", ""),
-    ("/identity.v1.AuthService/RevokeSession", "session.revoke", ""),
-    ("/identity.v1.AuthService/SignUp", "account.sign_up", ""),
-    ("/identity.v1.AuthService/UpdateMe", "employee.update", ""),
-    ("/identity.v1.EmployeeService/CreateEmployee", "employee.create", ""),
-    ("/identity.v1.EmployeeService/DeleteEmployee", "employee.delete", ""),
-    ("/identity.v1.EmployeeService/InviteEmployee", "invitation.create", ""),
-    ("/identity.v1.EmployeeService/RevokeInvitation", "invitation.revoke", ""),
-    ("/identity.v1.EmployeeService/SendPasswordReset", "employee.send_password_reset", ""),
-    (
-        "/identity.v1.EmployeeService/UndeleteEmployee",
-        "employee.undelete",
-        "UPDATE identity.employees SET delete_time = now() WHERE id = {employee}",
-    ),
-    ("/identity.v1.EmployeeService/UpdateEmployee", "employee.update", ""),
-    ("/identity.v1.EmployeeService/UpdatePermissions", "employee.update_permissions", ""),
-    ("/identity.v1.RoleService/AssignCompanyRole", "employee.assign_company_role", ""),
-    ("/identity.v1.RoleService/CreateCompanyRole", "company_role.create", ""),
-    ("/identity.v1.RoleService/DeleteCompanyRole", "company_role.delete", ""),
-    ("/identity.v1.RoleService/GrantSystemRole", "employee.grant_system_role", ""),
-    ("/identity.v1.RoleService/RevokeSystemRole", "employee.revoke_system_role", ""),
-    (
-        "/identity.v1.RoleService/UnassignCompanyRole",
-        "employee.unassign_company_role",
-        "INSERT INTO identity.employee_company_roles
-         SELECT account_id, {employee}, id FROM identity.company_roles WHERE id = {company_role}",
-    ),
-    ("/identity.v1.RoleService/UpdateCompanyRole", "company_role.update", ""),
+    ("/identity.v1.AccountService/CloseAccount", "account.close"),
+    ("/identity.v1.AccountService/ReopenAccount", "account.reopen"),
+    ("/identity.v1.AccountService/UpdateAccount", "account.update"),
+    ("/identity.v1.ApiKeyService/CreateApiKey", "api_key.create"),
+    ("/identity.v1.ApiKeyService/RevokeApiKey", "api_key.revoke"),
+    ("/identity.v1.AuthService/ChangeEmail", "employee.request_email_change"),
+    ("/identity.v1.AuthService/ChangePassword", "employee.change_password"),
+    ("/identity.v1.AuthService/IssueTokens", "session.open"),
+    ("/identity.v1.AuthService/Login", "employee.log_in"),
+    ("/identity.v1.AuthService/Logout", "employee.log_out"),
+    ("/identity.v1.AuthService/RevokeAllSessions", "employee.revoke_all_sessions"),
+    ("/identity.v1.AuthService/RevokeOtherSessions", "employee.revoke_other_sessions"),
+    ("/identity.v1.AuthService/RevokeSession", "session.revoke"),
+    ("/identity.v1.AuthService/SignUp", "account.sign_up"),
+    ("/identity.v1.AuthService/UpdateMe", "employee.update"),
+    ("/identity.v1.EmployeeService/CreateEmployee", "employee.create"),
+    ("/identity.v1.EmployeeService/DeleteEmployee", "employee.delete"),
+    ("/identity.v1.EmployeeService/InviteEmployee", "invitation.create"),
+    ("/identity.v1.EmployeeService/RevokeInvitation", "invitation.revoke"),
+    ("/identity.v1.EmployeeService/SendPasswordReset", "employee.send_password_reset"),
+    ("/identity.v1.EmployeeService/UndeleteEmployee", "employee.undelete"),
+    ("/identity.v1.EmployeeService/UpdateEmployee", "employee.update"),
+    ("/identity.v1.EmployeeService/UpdatePermissions", "employee.update_permissions"),
+    ("/identity.v1.RoleService/AssignCompanyRole", "employee.assign_company_role"),
+    ("/identity.v1.RoleService/CreateCompanyRole", "company_role.create"),
+    ("/identity.v1.RoleService/DeleteCompanyRole", "company_role.delete"),
+    ("/identity.v1.RoleService/GrantSystemRole", "employee.grant_system_role"),
+    ("/identity.v1.RoleService/RevokeSystemRole", "employee.revoke_system_role"),
+    ("/identity.v1.RoleService/UnassignCompanyRole", "employee.unassign_company_role"),
+    ("/identity.v1.RoleService/UpdateCompanyRole", "company_role.update"),
 ];
 
 /// Decides nothing, and happens all the time: a record of each would bury the others.
@@ -86,23 +69,6 @@ const BY_LETTER: &[&str] = &[
     "/identity.v1.AuthService/ResetPassword",
     "/identity.v1.AuthService/VerifyEmail",
 ];
-
-/// Calls that nobody need be signed in for.
-const PUBLIC: &[Example] = &[
-    public("/identity.v1.AuthService/IssueTokens", |_| {
-        let (email, password) = ("owner@example.com".into(), PASSWORD.into());
-        pb::IssueTokensRequest { email, password, device_label: String::new() }.encode_to_vec()
-    }),
-    public("/identity.v1.AuthService/Login", |_| {
-        login("owner@example.com", PASSWORD).encode_to_vec()
-    }),
-    public("/identity.v1.AuthService/Logout", |_| Vec::new()),
-    public("/identity.v1.AuthService/SignUp", |_| sign_up("newcomer").encode_to_vec()),
-];
-
-const fn public(method: &'static str, bytes: fn(&About) -> Vec<u8>) -> Example {
-    Example { method, beyond: Beyond::Nothing, bytes }
-}
 
 /// Methods that change something and have no line above, or no example.
 fn unrecorded(recorded: &[Recorded], examples: &[&Example]) -> Vec<&'static str> {
@@ -151,11 +117,8 @@ async fn whatever_changes_something_is_on_record_once() {
     assert_eq!(unrecorded(RECORDED, &examples), Vec::<&str>::new());
     let about = stage.about(owner, Whom::Employee);
 
-    for (number, (method, action, before)) in RECORDED.iter().enumerate() {
-        let before = before
-            .replace("{employee}", &about.employee.to_string())
-            .replace("{company_role}", &about.company_role.to_string());
-        stage.identity.database.execute(&before).await;
+    for (number, (method, action)) in RECORDED.iter().enumerate() {
+        stage.prepare(method, &about).await;
         let example = examples.iter().find(|example| example.method == *method).unwrap();
         let (newest, request_id) = (last(&stage.identity).await, format!("call-{number}"));
         let is_public = PUBLIC.iter().any(|example| example.method == *method);

@@ -23,6 +23,7 @@ mod operators;
 mod passwords;
 mod pooler;
 mod recovery;
+mod repeats;
 mod roles;
 mod sessions;
 mod sign_up;

@@ -723,6 +723,59 @@ async fn two_processes_on_one_database_agree_at_every_moment() {
     assert_eq!(reason(two.me(&ana.token).await), "TOKEN_REVOKED");
 }
 
+/// Security checklist 19: on every replica, whatever kind of credential.
+#[tokio::test]
+async fn what_happens_to_a_person_in_one_process_holds_at_the_next_call_to_another() {
+    let one = Identity::start().await;
+    let two = one.replica().await;
+    let ana = one.sign_up("ana").await;
+    let bob = one.add(&ana, "bob", Role::SuperAdmin).await;
+    let session = one.open_session(&bob, "").await;
+    let key = one.api_key(&bob, &[Permission::ViewAudit, Permission::ManageRoles]).await;
+    let credentials = [&bob.token, &session.access_token];
+    let all = [&bob.token, &session.access_token, &key];
+    let holds = |found: &pb::Identity, permission: Permission| {
+        found.permissions.contains(&permission.into())
+    };
+    for credential in all {
+        assert!(holds(&two.validated(credential).await, Permission::ViewAudit));
+    }
+
+    one.set_role(&ana, bob.id, Role::Admin).await.unwrap();
+    for credential in all {
+        let found = two.validated(credential).await;
+        assert!(!holds(&found, Permission::ViewAudit) && holds(&found, Permission::ManageRoles));
+    }
+    one.grant(&ana, bob.id, &[Permission::ViewAudit]).await.unwrap();
+    for credential in all {
+        assert!(holds(&two.validated(credential).await, Permission::ViewAudit));
+    }
+    one.set_active(&ana, bob.id, false).await.unwrap();
+    for credential in credentials {
+        assert_eq!(reason(two.me(credential).await), "EMPLOYEE_INACTIVE");
+    }
+    assert_ne!(two.not_validated(&key).await, ErrorReason::Unspecified);
+    one.set_active(&ana, bob.id, true).await.unwrap();
+    for credential in all {
+        two.validated(credential).await;
+    }
+
+    let (old_password, new_password) = (PASSWORD.into(), "another horse battery".into());
+    let change = pb::ChangePasswordRequest { old_password, new_password };
+    let changed = one.auth().change_password(bearing(&session.access_token, change)).await;
+    let changed = changed.unwrap().into_inner().token;
+    assert_eq!(reason(two.me(&bob.token).await), "TOKEN_REVOKED");
+    assert!(two.is_taken(&changed).await && two.is_taken(&session.access_token).await);
+
+    one.delete(&ana, bob.id).await.unwrap();
+    for credential in [&changed, &session.access_token] {
+        assert_eq!(reason(two.me(credential).await), "TOKEN_REVOKED");
+    }
+    assert_eq!(two.not_validated(&key).await, ErrorReason::TokenRevoked);
+    assert_eq!(reason(two.refresh(&session.refresh_token).await), "TOKEN_REVOKED");
+    assert!(two.is_taken(&ana.token).await);
+}
+
 /// Security checklist 24: rotation with overlap.
 #[tokio::test]
 async fn tokens_outlive_the_rotation_of_keys_until_their_key_is_gone() {

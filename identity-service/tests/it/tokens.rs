@@ -10,7 +10,7 @@ use proto::{
 use service_kit::testing::refusal::refusal;
 use tonic::{Code, Request};
 
-use crate::support::{Identity, SERVICE_SECRET, signed};
+use crate::support::{Identity, SERVICE_SECRET, from_service, signed};
 
 #[tokio::test]
 async fn a_good_credential_is_somebody_with_what_they_may_do() {
@@ -109,4 +109,38 @@ async fn services_are_answered_while_the_public_has_taken_every_place() {
         }
     }
     assert!(matches!(identity.validate(&ana.token).await, Outcome::Identity(_)));
+}
+
+/// Whoever keeps an answer keeps it until the log has a higher number.
+///
+/// Security checklist 20.
+#[tokio::test]
+async fn an_answer_says_where_in_the_log_it_was_read() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let session = identity.open_session(&ana, "").await.access_token;
+    let key = identity.api_key(&ana, &[]).await;
+    let nobodys = "0".repeat(40);
+    let mut tokens = TokenServiceClient::new(identity.channel.clone());
+    let mut number = 0;
+    for _ in 0..3 {
+        let head = "SELECT epoch::text, number FROM identity.feeds WHERE name = 'revocations'";
+        let [head] = identity.rows::<(String, i64)>(head).await.try_into().unwrap();
+        assert_eq!(head.1, number);
+        for credential in [&ana.token, &session, &key, &nobodys] {
+            let ask = pb::ValidateTokenRequest { credential: credential.clone() };
+            let answer = tokens.validate_token(from_service(ask)).await.unwrap().into_inner();
+            let position = answer.log_position.unwrap();
+            assert_eq!((position.epoch, position.number), head, "{credential}");
+        }
+        // What takes nothing away moves nothing.
+        identity.set_name(&ana, &format!("Ana {number}")).await;
+        let bob = identity.add(&ana, &format!("bob{number}"), Role::Employee).await;
+        identity.delete(&ana, bob.id).await.unwrap();
+        number += 1;
+    }
+    // What looks like none of ours is refused unread.
+    let ask = pb::ValidateTokenRequest { credential: "nonsense".to_owned() };
+    let answer = tokens.validate_token(from_service(ask)).await.unwrap().into_inner();
+    assert_eq!(answer.log_position, None);
 }

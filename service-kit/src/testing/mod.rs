@@ -20,6 +20,7 @@ pub mod isolation;
 pub mod plans;
 pub mod raw;
 pub mod refusal;
+pub mod repeats;
 pub mod row_security;
 
 pub use cluster::TestDatabase;
