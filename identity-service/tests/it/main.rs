@@ -22,6 +22,7 @@ mod matrix;
 mod operators;
 mod passwords;
 mod pooler;
+mod post;
 mod recovery;
 mod repeats;
 mod roles;
