@@ -14,7 +14,7 @@ use tonic::{Code, Request, Status};
 
 use crate::support::{
     Identity, PASSWORD, Person, bearing, code_in, coming_from, create_api_key, create_employee,
-    is_nowhere_in, issue_tokens, old_and_new, signed,
+    is_nowhere_in, issue_tokens, old_and_new, renamed, signed, with_checksum,
 };
 
 const STATEMENTS: &str = "rpc_statements_total{service=\"identity-service\",method=\"identity.v1.AuthService/IssueTokens\"}";
@@ -85,6 +85,27 @@ async fn an_access_token_calls_and_is_validated_like_an_employee_token_but_ends(
     let again = identity.open_session(&ana, "").await;
     assert_ne!(again.access_token, session.access_token);
     assert_ne!(again.refresh_token, session.refresh_token);
+}
+
+/// Security checklist 23: 15 minutes, then 30 days unless it is refreshed.
+#[tokio::test]
+async fn a_pair_is_good_for_as_long_as_the_contract_says() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let now = || service_kit::clock::now().timestamp();
+    let earliest = now();
+    let session = identity.open_session(&ana, "").await;
+    let pair = identity.refresh(&session.refresh_token).await.unwrap();
+    let latest = now() + 1;
+    for (access, refresh) in [
+        (session.access_expire_time, session.refresh_expire_time),
+        (pair.access_expire_time, pair.refresh_expire_time),
+    ] {
+        for (end, minutes) in [(access, 15), (refresh, 30 * 24 * 60)] {
+            let life = end.unwrap().seconds - minutes * 60;
+            assert!((earliest..=latest).contains(&life), "{minutes} minutes");
+        }
+    }
 }
 
 /// Security checklist 1: as at a log-in.
@@ -224,17 +245,9 @@ async fn a_token_two_generations_old_has_no_grace() {
 
 /// A secret with another letter in the part that proves it, and the checksum that goes with it.
 fn forged(secret: &str) -> String {
-    const DIGITS: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let (body, _) = secret.rsplit_once('_').unwrap();
     let (kept, last) = body.split_at(body.len() - 1);
-    let text = format!("{kept}{}", if last == "0" { "1" } else { "0" });
-    let mut checksum = crc32fast::hash(text.as_bytes());
-    let mut digits = String::new();
-    for _ in 0..6 {
-        digits.insert(0, char::from(DIGITS[checksum as usize % 62]));
-        checksum /= 62;
-    }
-    format!("{text}_{digits}")
+    with_checksum(&format!("{kept}{}", if last == "0" { "1" } else { "0" }))
 }
 
 /// Security checklist 16, 17 and 25.
@@ -255,7 +268,7 @@ async fn what_is_no_refresh_token_of_ours_refreshes_nothing_and_ends_nothing() {
         ("an access token", &session.access_token),
         ("an employee token", &ana.token),
         ("an API key", &key),
-        ("an API key by another name", &key.replacen("clk_", "clr_", 1)),
+        ("an API key by another name", &renamed(&key, "clr_")),
         ("nothing", ""),
         ("a long one", &"x".repeat(10_000)),
         ("a NUL", "\0"),
@@ -273,7 +286,7 @@ async fn a_refresh_token_calls_nothing() {
     let identity = Identity::start().await;
     let ana = identity.sign_up("ana").await;
     let refresh_token = identity.open_session(&ana, "").await.refresh_token;
-    for token in [&refresh_token, &refresh_token.replacen("clr_", "clk_", 1)] {
+    for token in [&refresh_token, &renamed(&refresh_token, "clk_")] {
         assert_eq!(reason(identity.me(token).await), "TOKEN_INVALID");
         assert_eq!(identity.not_validated(token).await, ErrorReason::TokenInvalid);
         let logout = identity.auth().logout(bearing(token, pb::LogoutRequest {})).await;

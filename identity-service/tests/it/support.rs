@@ -438,6 +438,24 @@ pub fn code_in(letter: &str) -> &str {
     &letter[start..start + 54]
 }
 
+/// A secret of ours up to its checksum, with the checksum that goes with it.
+pub fn with_checksum(text: &str) -> String {
+    const DIGITS: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut checksum = crc32fast::hash(text.as_bytes());
+    let mut digits = String::new();
+    for _ in 0..6 {
+        digits.insert(0, char::from(DIGITS[checksum as usize % 62]));
+        checksum /= 62;
+    }
+    format!("{text}_{digits}")
+}
+
+/// A secret as if it were one of another kind.
+pub fn renamed(secret: &str, prefix: &str) -> String {
+    let (body, _) = secret.rsplit_once('_').unwrap();
+    with_checksum(&format!("{prefix}{}", &body[prefix.len()..]))
+}
+
 /// Whether a dump has a secret nowhere, however it may be written. Of one with several parts also
 /// not the part that makes it worth something.
 pub fn is_nowhere_in(dump: &str, secret: &str) -> bool {
