@@ -275,15 +275,7 @@ async fn no_answer_about_a_credential_changes_unless_the_log_names_its_holder() 
             api_key: first_key,
             ..stage.about(stage.actor(Who::SuperAdmin), Whom::Employee)
         };
-        if !path.ends_with("/AssignCompanyRole") {
-            let assign = "INSERT INTO identity.employee_company_roles VALUES";
-            let (account, role) = (owner.account_id, about.company_role);
-            let assign = format!("{assign} ({account}, {}, {role})", worker.id);
-            identity.database.execute(&assign).await;
-        }
-        if !path.ends_with("/UnassignCompanyRole") {
-            stage.prepare(path, &about).await;
-        }
+        stage.prepare(path, &about).await;
         let before = answers(identity, &credentials).await;
         others.revoked().await;
         let request = raw::request((example.bytes)(&about), &owner.token);

@@ -154,7 +154,7 @@ async fn what_waits_to_be_sent_is_sealed_and_goes_with_its_letter() {
     identity.auth().change_email(signed(&ana, change)).await.unwrap();
 
     // Whoever looks into what was asked cannot, for now.
-    let may = |verb| format!("{verb} DELETE ON identity.address_requests");
+    let may = |verb| format!("{verb} SELECT ON identity.address_requests");
     identity.database.execute(&format!("{} FROM identity_app", may("REVOKE"))).await;
     for email in [ana.email.as_str(), stranger] {
         let ask = pb::RequestPasswordResetRequest { email: email.into(), ..Default::default() };

@@ -299,12 +299,14 @@ const BEFORE: &[(&str, &str)] = &[
         "/identity.v1.EmployeeService/UndeleteEmployee",
         "UPDATE identity.employees SET delete_time = now() WHERE id = {employee}",
     ),
-    (
-        "/identity.v1.RoleService/UnassignCompanyRole",
-        "INSERT INTO identity.employee_company_roles
-         SELECT account_id, {employee}, id FROM identity.company_roles WHERE id = {company_role}",
-    ),
+    // Else nobody would be touched.
+    ("/identity.v1.RoleService/DeleteCompanyRole", ASSIGNED),
+    ("/identity.v1.RoleService/UnassignCompanyRole", ASSIGNED),
 ];
+
+const ASSIGNED: &str = "INSERT INTO identity.employee_company_roles
+         SELECT account_id, {employee}, id FROM identity.company_roles WHERE id = {company_role}
+         ON CONFLICT DO NOTHING";
 
 fn nothing(_: &About) -> Vec<u8> {
     Vec::new()
