@@ -274,6 +274,26 @@ async fn a_sign_up_names_each_other_admin_once() {
     assert_eq!(identity.digest().await, before);
 }
 
+/// Requirement T4, security checklist 43.
+#[tokio::test]
+async fn a_sign_up_names_up_to_20_other_admins() {
+    let identity = Identity::start().await;
+    let with = |admins: usize| pb::SignUpRequest {
+        additional_admins: (0..admins)
+            .map(|number| pb::SignUpAdmin { email: format!("admin{number}@example.com") })
+            .collect(),
+        ..sign_up("ana")
+    };
+    let before = identity.digest().await;
+    let refused = refusal(identity.auth().sign_up(with(21)).await);
+    assert_eq!(refused.code, Code::InvalidArgument);
+    assert_eq!(refused.fields, ["additional_admins"]);
+    assert_eq!(identity.digest().await, before);
+    identity.auth().sign_up(with(20)).await.unwrap();
+    let invited = "SELECT count(*) FROM identity.invitations";
+    assert_eq!(identity.rows::<(i64,)>(invited).await, [(20,)]);
+}
+
 #[tokio::test]
 async fn an_invitation_ends_when_it_is_revoked_replaced_or_a_week_old() {
     let identity = Identity::start().await;

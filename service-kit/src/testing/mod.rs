@@ -17,6 +17,7 @@ pub mod health;
 pub mod hostile;
 pub mod http;
 pub mod isolation;
+pub mod pages;
 pub mod plans;
 pub mod raw;
 pub mod refusal;
