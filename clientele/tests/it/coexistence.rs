@@ -4,7 +4,10 @@
 use service_kit::testing::cluster;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use crate::{services::Services, support::run};
+use crate::{
+    services::{Services, settings},
+    support::{run, run_with},
+};
 
 /// As its frameworks make them, and in part called as ours are.
 const LEGACY: &str = "
@@ -16,6 +19,9 @@ const LEGACY: &str = "
     CREATE TABLE public.accounts (id serial PRIMARY KEY, name varchar(255) NOT NULL);
     CREATE TABLE public.employees (id serial PRIMARY KEY, email varchar(254) NOT NULL UNIQUE,
         account_id int NOT NULL REFERENCES public.accounts ON DELETE CASCADE);
+    CREATE TABLE public.employee_tokens (key varchar(40) PRIMARY KEY,
+        user_id int NOT NULL REFERENCES public.employees ON DELETE CASCADE,
+        created timestamptz NOT NULL DEFAULT now());
     CREATE TABLE public.token_blacklist_outstandingtoken (id bigserial PRIMARY KEY,
         token text NOT NULL, jti varchar(255) NOT NULL UNIQUE,
         user_id int REFERENCES public.auth_user ON DELETE SET NULL);
@@ -28,15 +34,18 @@ const LEGACY: &str = "
     INSERT INTO public.accounts (name) SELECT 'Account ' || n FROM generate_series(1, 50) n;
     INSERT INTO public.employees (email, account_id)
         SELECT 'employee' || n || '@example.com', n % 50 + 1 FROM generate_series(1, 500) n;
+    INSERT INTO public.employee_tokens (key, user_id)
+        SELECT md5(email) || '76543210', id FROM public.employees;
     INSERT INTO public.token_blacklist_outstandingtoken (token, jti, user_id)
         SELECT md5(id::text), md5(id::text), id FROM public.auth_user;
     INSERT INTO public.token_blacklist_blacklistedtoken (token_id)
         SELECT id FROM public.token_blacklist_outstandingtoken WHERE id % 5 = 0";
 
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "accounts",
     "auth_user",
     "authtoken_token",
+    "employee_tokens",
     "employees",
     "token_blacklist_blacklistedtoken",
     "token_blacklist_outstandingtoken",
@@ -104,10 +113,14 @@ async fn tables_of_an_older_application_are_neither_changed_nor_locked() {
     assert_eq!(caller.list().await.unwrap().len(), 1);
     for (service, own) in [("identity-service", &services.identity), ("crm-service", &services.crm)]
     {
-        let settings: Vec<_> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        run(service, &["migrate", "--check"], &settings);
-        run(service, &["doctor"], &settings);
+        run(service, &["migrate", "--check"], &settings(own));
+        run(service, &["doctor"], &settings(own));
     }
+    let own = settings(&services.identity);
+    let new = ["create-super-admin", "--email", "employee2@example.com", "--account-name", "Acme"];
+    run_with("marmalade sandwich\n", "identity-service", &new, &own);
+    let ended = run_with("", "identity-service", &["revoke-all", "--yes"], &own);
+    assert_eq!(ended, "Tokens and sessions ended: 1.\n");
     let locked: i64 = sqlx::query_scalar(LOCKED_BY_OTHERS).fetch_one(&mut old).await.unwrap();
     assert_eq!(locked, 0);
 

@@ -3,24 +3,28 @@
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use local_postgres::{Durability, Server, Settings, Source};
-use proto::crm::v1 as pb;
+use proto::{
+    crm::v1 as pb,
+    identity::v1::{self as id, directory_event::Subject},
+};
 use service_kit::testing::{
     cluster,
     refusal::{Refusal, refusal},
 };
+use sqlx::{Connection, Executor, PgConnection};
 use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::{
     services::Services,
-    support::{Caller, folder},
+    support::{Caller, PATIENCE, code_in_a_letter, folder},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,6 +166,117 @@ async fn create_until_answered(caller: &Caller, tally: &Tally, name: &str) -> i6
         }
         tally.interrupted.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// It arrives once or more often, and not never.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_outlives_whoever_was_about_to_send_it() {
+    let database = cluster::empty_database().await;
+    let letters = folder("letters-after-a-crash");
+    let mut services = Services::on(database.url.expose());
+    // A mail server that answers the call and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("smtp://{}", silent.local_addr().unwrap());
+    services.identity.push(("IDENTITY_MAIL_URL", server));
+    services.identity.push(("IDENTITY_MAIL_FROM", "post@example.com".to_owned()));
+    let mut identity = services.start_identity();
+    let mut caller = services.caller();
+    caller.sign_up("ana").await.unwrap();
+    let (_held, _) = silent.accept().await.unwrap();
+    let email = "ana@example.com".to_owned();
+    let ask = id::RequestPasswordResetRequest { email, ..Default::default() };
+    caller.auth().request_password_reset(ask).await.unwrap();
+    identity.kill();
+
+    services.identity.retain(|(name, _)| *name != "IDENTITY_MAIL_URL");
+    services.identity.push(("IDENTITY_MAIL_FOLDER", letters.path().display().to_string()));
+    // As if the time that one attempt may take were over.
+    let mut owner = PgConnection::connect(database.url.expose()).await.unwrap();
+    owner.execute("UPDATE identity.letters SET due_time = now()").await.unwrap();
+    let _identity = services.start_identity();
+    let code = code_in_a_letter(letters.path(), "clv_").await;
+    let verify = id::VerifyEmailRequest { code, ..Default::default() };
+    caller.auth().verify_email(verify).await.unwrap();
+    let (code, new_password) =
+        (code_in_a_letter(letters.path(), "clp_").await, "a sandwich".into());
+    let reset = id::ResetPasswordRequest { code, new_password, ..Default::default() };
+    caller.auth().reset_password(reset).await.unwrap();
+}
+
+const RENAMES: usize = 120;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_killed_while_it_tells_of_changes_loses_and_repeats_none() {
+    let database = cluster::empty_database().await;
+    let services = Services::on(database.url.expose());
+    let mut identity = services.start_identity();
+    let mut caller = services.caller();
+    let mut first = caller.watch(None).await.unwrap();
+    let cursor = first.message().await.unwrap().unwrap().cursor.unwrap();
+    drop(first);
+    caller.sign_up("ana").await.unwrap();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let follower = tokio::spawn(follow(caller.clone(), cursor, Arc::clone(&heard)));
+    let writer = tokio::spawn(rename(caller));
+    for kill in 1..=3 {
+        wait_until_heard(&heard, kill * RENAMES / 5).await;
+        identity.kill();
+        assert!(!writer.is_finished(), "somebody was writing");
+        identity = services.start_identity();
+    }
+    let written = writer.await.unwrap();
+    wait_until_heard(&heard, RENAMES + 2).await;
+    follower.abort();
+    let heard = heard.lock().unwrap();
+    let numbers: Vec<_> = heard.iter().map(|event| event.number).collect();
+    assert!(numbers.is_sorted() && numbers.len() == RENAMES + 2, "{numbers:?}");
+    assert!(numbers.windows(2).all(|two| two[1] == two[0] + 1), "{numbers:?}");
+    let names = heard.iter().filter_map(|event| match event.subject.as_ref().unwrap() {
+        Subject::Employee(employee) => Some(employee.name.clone()),
+        Subject::Account(_) => None,
+    });
+    assert_eq!(names.skip(1).collect::<Vec<_>>(), written);
+}
+
+type Heard = Arc<Mutex<Vec<id::DirectoryEvent>>>;
+
+/// Goes on from where it was, whenever it is cut off.
+async fn follow(caller: Caller, mut cursor: id::DirectoryPosition, heard: Heard) {
+    loop {
+        if let Ok(mut stream) = caller.watch(Some(cursor.clone())).await {
+            while let Ok(Some(response)) = stream.message().await {
+                heard.lock().unwrap().extend(response.events);
+                cursor = response.cursor.unwrap();
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Gives somebody one name after the other, each until it is answered.
+async fn rename(caller: Caller) -> Vec<String> {
+    let mut written = Vec::new();
+    for number in 0..RENAMES {
+        let name = format!("Ana {number}");
+        let me = id::Employee { name: name.clone(), ..Default::default() };
+        let request_id = uuid::Uuid::new_v4().to_string();
+        let update = id::UpdateMeRequest { employee: Some(me), request_id, ..Default::default() };
+        let patience = Instant::now() + PATIENCE;
+        while let Err(status) = caller.auth().update_me(caller.signed(update.clone())).await {
+            assert!(Instant::now() < patience, "never answered: {status}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        written.push(name);
+    }
+    written
+}
+
+async fn wait_until_heard(heard: &Heard, events: usize) {
+    let patience = Instant::now() + PATIENCE;
+    while heard.lock().unwrap().len() < events {
+        assert!(Instant::now() < patience, "nothing is told");
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 

@@ -4,7 +4,7 @@ use service_kit::keys::Keyring;
 
 use crate::support::{Caller, Program, run};
 
-const SECRET: &str = "a-secret-among-services";
+pub const SECRET: &str = "a-secret-among-services";
 
 /// The settings of both services; the ports are free ones that stay the same over a restart.
 pub struct Services {
@@ -61,7 +61,7 @@ impl Services {
     }
 }
 
-fn settings<'a>(of: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+pub fn settings<'a>(of: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
     of.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
@@ -72,7 +72,7 @@ fn start(name: &str, of: &[(&'static str, String)]) -> Program {
 }
 
 /// Bound and let go again, from below the range out of which connections take theirs.
-fn free_address() -> String {
+pub fn free_address() -> String {
     let start = 20_000 + (std::process::id() % 10_000) as u16;
     (start..32_000)
         .chain(20_000..start)

@@ -1,7 +1,7 @@
 //! Programs, started and ended; and somebody who calls them.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -12,16 +12,22 @@ use std::{
 
 use proto::{
     crm::v1::{self as pb, client_service_client::ClientServiceClient},
-    identity::v1::{self as id, auth_service_client::AuthServiceClient},
+    identity::v1::{
+        self as id, api_key_service_client::ApiKeyServiceClient,
+        auth_service_client::AuthServiceClient, directory_service_client::DirectoryServiceClient,
+        employee_service_client::EmployeeServiceClient,
+    },
 };
 use rustix::process::{Pid, Signal, kill_process};
 use service_kit::testing::cluster;
 use tonic::{
-    Request, Status,
+    Request, Status, Streaming,
     transport::{Certificate, Channel, ClientTlsConfig},
 };
 
-const PATIENCE: Duration = Duration::from_secs(90);
+use crate::services::SECRET;
+
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A program that runs, and all that it has printed so far.
 pub struct Program {
@@ -133,8 +139,20 @@ pub fn refusal_to_start(name: &str, arguments: &[&str], settings: &[(&str, &str)
 
 /// Runs a program to its good end.
 pub fn run(name: &str, arguments: &[&str], settings: &[(&str, &str)]) {
-    let output = command(name, arguments, settings).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    run_with("", name, arguments, settings);
+}
+
+/// Runs a program that reads something to its good end, and returns what it says.
+pub fn run_with(input: &str, name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> String {
+    let mut command = command(name, arguments, settings);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // One that reads nothing may have ended already.
+    _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let [out, err] = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());
+    assert!(output.status.success(), "{err}");
+    out + &err
 }
 
 fn command(name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
@@ -182,6 +200,14 @@ pub fn binary(name: &str) -> PathBuf {
     BUILT.get_or_init(|| {
         let mut build = Command::new(env!("CARGO"));
         build.args(["test", "--quiet", "--workspace", "--no-run"]);
+        // What cargo says to this test of its own package would look to build scripts as if
+        // theirs were another one, and half of everything would be built anew each time.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                build.env_remove(name);
+            }
+        }
         if own.components().any(|part| part.as_os_str() == "release") {
             build.arg("--release");
         }
@@ -290,8 +316,27 @@ impl Caller {
         AuthServiceClient::new(self.identity.clone())
     }
 
+    /// A watch of all that happens in identity's directory, from a cursor on.
+    pub async fn watch(
+        &self,
+        cursor: Option<id::DirectoryPosition>,
+    ) -> Result<Streaming<id::WatchDirectoryResponse>, Status> {
+        let mut request = Request::new(id::WatchDirectoryRequest { cursor });
+        request.metadata_mut().insert("x-service-authorization", SECRET.parse().unwrap());
+        let mut directory = DirectoryServiceClient::new(self.identity.clone());
+        Ok(directory.watch_directory(request).await?.into_inner())
+    }
+
     pub fn clients(&self) -> ClientServiceClient<Channel> {
         ClientServiceClient::new(self.crm.clone())
+    }
+
+    pub fn employees(&self) -> EmployeeServiceClient<Channel> {
+        EmployeeServiceClient::new(self.identity.clone())
+    }
+
+    pub fn api_keys(&self) -> ApiKeyServiceClient<Channel> {
+        ApiKeyServiceClient::new(self.identity.clone())
     }
 
     pub fn signed<T>(&self, message: T) -> Request<T> {
@@ -302,4 +347,20 @@ impl Caller {
             .insert("authorization", format!("Token {}", self.token).parse().unwrap());
         request
     }
+}
+
+/// Waits for a letter with a code of a kind.
+pub async fn code_in_a_letter(letters: &Path, kind: &str) -> String {
+    let patience = Instant::now() + PATIENCE;
+    while Instant::now() < patience {
+        let files = std::fs::read_dir(letters).into_iter().flatten().flatten();
+        let texts = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+        let mut words = texts
+            .flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<String>>());
+        if let Some(code) = words.find(|word| word.starts_with(kind)) {
+            return code;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("no letter came");
 }

@@ -1,10 +1,8 @@
 //! What can those learn who look on?
 
 use std::{
-    fs,
     path::Path,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
 };
 
 use opentelemetry_proto::tonic::{
@@ -17,10 +15,14 @@ use opentelemetry_proto::tonic::{
 };
 use proto::{crm::v1 as pb, identity::v1 as id};
 use rustix::process::Signal;
-use service_kit::testing::cluster;
+use service_kit::testing::{cluster, http};
 use tonic::{Request, Response, Status};
 
-use crate::{all_in_one, services::Services, support::folder};
+use crate::{
+    all_in_one,
+    services::{Services, free_address, settings},
+    support::{code_in_a_letter, folder, run_with},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_of_the_log_is_json_where_that_is_set() {
@@ -55,10 +57,25 @@ async fn no_credential_and_no_address_is_printed() {
     for of in [&mut services.identity, &mut services.crm] {
         of.push(("LOG_LEVEL", "debug".to_owned()));
     }
+    let figures = [free_address(), free_address()];
+    for (of, name, address) in [
+        (&mut services.identity, "IDENTITY_ADMIN_LISTEN", &figures[0]),
+        (&mut services.crm, "CRM_ADMIN_LISTEN", &figures[1]),
+    ] {
+        of.retain(|(set, _)| *set != name);
+        of.push((name, address.clone()));
+    }
     let (mut identity, mut crm) = (services.start_identity(), services.start_crm());
     let private = use_everything_private(&services, letters.path()).await;
-    identity.line_with("AuthService/ResetPassword");
+    identity.line_with("AuthService/ChangeEmail");
     crm.line_with("ClientService/CreateClient");
+    for address in figures {
+        let page = http::get(&address, "/metrics").await.to_lowercase();
+        assert!(page.contains("rpc_"), "{page}");
+        for text in &private {
+            assert!(!page.contains(&text.to_lowercase()), "{text} in:\n{page}");
+        }
+    }
     for program in [&mut crm, &mut identity] {
         program.signal(Signal::TERM);
         assert!(program.ended().success());
@@ -70,11 +87,24 @@ async fn no_credential_and_no_address_is_printed() {
     }
 }
 
-/// Calls with passwords, credentials, a code, addresses and numbers; returns them all.
+/// Calls and commands with passwords, credentials, codes, addresses and numbers; returns them all.
 async fn use_everything_private(services: &Services, letters: &Path) -> Vec<String> {
     const EMAIL: &str = "quillon@private.example";
     const PHONE: &str = "+44 20 7946 0958";
-    const PASSWORDS: [&str; 3] = ["marmalade sandwich", "wrong umbrella", "another sandwich"];
+    const PASSWORDS: [&str; 6] = [
+        "marmalade sandwich",
+        "wrong umbrella",
+        "another sandwich",
+        "guest's sandwich",
+        "the last sandwich",
+        "operator's sandwich",
+    ];
+    const OTHERS: [&str; 4] = [
+        "cleo@private.example",
+        "guest@private.example",
+        "quillon@moved.example",
+        "operator@private.example",
+    ];
     let mut caller = services.caller();
     let mut auth = caller.auth();
     let request = id::SignUpRequest {
@@ -102,43 +132,64 @@ async fn use_everything_private(services: &Services, letters: &Path) -> Vec<Stri
     auth.update_me(caller.signed(update)).await.unwrap();
     let client = pb::Client {
         first_name: "Cleo".into(),
-        email: "cleo@private.example".into(),
+        email: OTHERS[0].into(),
         phone_number: PHONE.into(),
         ..Default::default()
     };
     let create = pb::CreateClientRequest { client: Some(client), ..Default::default() };
     caller.clients().create_client(caller.signed(create)).await.unwrap();
 
+    let verification = code_in_a_letter(letters, "clv_").await;
+    let verify = id::VerifyEmailRequest { code: verification.clone(), ..Default::default() };
+    auth.verify_email(verify).await.unwrap();
     let forgotten = id::RequestPasswordResetRequest { email: EMAIL.into(), ..Default::default() };
     auth.request_password_reset(forgotten).await.unwrap();
-    let code = code_in_a_letter(letters).await;
+    let code = code_in_a_letter(letters, "clp_").await;
     let reset = id::ResetPasswordRequest {
         code: code.clone(),
         new_password: PASSWORDS[2].into(),
         ..Default::default()
     };
     auth.reset_password(reset).await.unwrap();
-
     let mut private: Vec<String> = PASSWORDS.map(str::to_owned).into();
-    private.extend([EMAIL, "cleo@private.example", PHONE].map(str::to_owned));
-    private.extend([caller.token, session.access_token, session.refresh_token, code]);
-    private
-}
+    private.extend(OTHERS.map(str::to_owned));
+    private.extend([EMAIL, PHONE].map(str::to_owned));
+    private.extend([session.access_token, session.refresh_token, verification, code]);
+    private.push(std::mem::take(&mut caller.token));
 
-/// Waits for a letter with a code for a new password.
-async fn code_in_a_letter(letters: &Path) -> String {
-    let patience = Instant::now() + Duration::from_secs(90);
-    while Instant::now() < patience {
-        let files = fs::read_dir(letters).into_iter().flatten().flatten();
-        let texts = files.filter_map(|file| fs::read_to_string(file.path()).ok());
-        let mut words = texts
-            .flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<String>>());
-        if let Some(code) = words.find(|word| word.starts_with("clp_")) {
-            return code;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("no letter came");
+    let login = id::LoginRequest { email: EMAIL.into(), password: PASSWORDS[2].into() };
+    caller.token = auth.login(login).await.unwrap().into_inner().token;
+    private.push(caller.token.clone());
+    let api_key = Some(id::ApiKey { name: "Robot".into(), ..Default::default() });
+    let create = id::CreateApiKeyRequest { api_key, ..Default::default() };
+    let made = caller.api_keys().create_api_key(caller.signed(create)).await.unwrap();
+    let mut program = caller.clone();
+    program.token = made.into_inner().secret;
+    let list = program.signed(id::ListEmployeesRequest::default());
+    program.employees().list_employees(list).await.unwrap();
+    let invitation = Some(id::Invitation { email: OTHERS[1].into(), ..Default::default() });
+    let invite = id::InviteEmployeeRequest { invitation, ..Default::default() };
+    caller.employees().invite_employee(caller.signed(invite)).await.unwrap();
+    let join = code_in_a_letter(letters, "cli_").await;
+    let (code, password) = (join.clone(), PASSWORDS[3].into());
+    let accept = id::AcceptInviteRequest { code, password, ..Default::default() };
+    private.push(auth.accept_invite(accept).await.unwrap().into_inner().token);
+    private.extend([program.token, join]);
+
+    let (old_password, new_password) = (PASSWORDS[2].into(), PASSWORDS[4].into());
+    let change = id::ChangePasswordRequest { old_password, new_password };
+    let changed = auth.change_password(caller.signed(change)).await.unwrap().into_inner();
+    caller.token = changed.token;
+    let (password, new_email) = (PASSWORDS[4].into(), OTHERS[2].into());
+    let change = id::ChangeEmailRequest { password, new_email, ..Default::default() };
+    auth.change_email(caller.signed(change)).await.unwrap();
+    private.push(caller.token);
+
+    let new = ["create-super-admin", "--email", OTHERS[3], "--account-name", "Acme"];
+    let own = settings(&services.identity);
+    let said = run_with(&format!("{}\n", PASSWORDS[5]), "identity-service", &new, &own);
+    assert!(private.iter().all(|text| !said.contains(text)), "{said}");
+    private
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,6 +128,7 @@ async fn settings_change_one_by_one_or_all_together() {
     assert_eq!((part.default_currency.as_str(), part.time_zone), ("CHF", all.time_zone));
 }
 
+/// Security checklist 42.
 #[tokio::test]
 async fn what_is_wrong_is_named_and_what_is_stale_is_refused() {
     let identity = Identity::start().await;

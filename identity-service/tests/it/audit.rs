@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use identity_service::POLICY;
-use prost::Message;
 use proto::{
     common::v1::{Permission, Role},
     identity::v1::{self as pb, actor::Kind},
@@ -15,63 +14,49 @@ use service_kit::{
         refusal::refusal,
     },
 };
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 use crate::{
-    stage::{About, Beyond, EXAMPLES, Example, Stage, Who, Whom, changes},
+    stage::{EXAMPLES, Example, PUBLIC, Stage, Who, Whom, changes},
     support::{
-        Identity, PASSWORD, Person, code_in, create_employee, login, sign_up, signed, someone,
+        Identity, PASSWORD, Person, bearing, code_in, create_employee, login, signed, someone,
     },
 };
 
-/// A method, what it is recorded as, and what must be so before that it changes something;
-/// `{employee}` and `{company_role}` stand for those whom it is about.
-type Recorded = (&'static str, &'static str, &'static str);
+/// A method, and what it is recorded as.
+type Recorded = (&'static str, &'static str);
 
 const RECORDED: &[Recorded] = &[
-    ("/identity.v1.AccountService/CloseAccount", "account.close", ""),
-    (
-        "/identity.v1.AccountService/ReopenAccount",
-        "account.reopen",
-        "UPDATE identity.accounts SET close_time = now()",
-    ),
-    ("/identity.v1.AccountService/UpdateAccount", "account.update", ""),
-    ("/identity.v1.ApiKeyService/CreateApiKey", "api_key.create", ""),
-    ("/identity.v1.ApiKeyService/RevokeApiKey", "api_key.revoke", ""),
-    ("/identity.v1.AuthService/ChangeEmail", "employee.request_email_change", ""),
-    ("/identity.v1.AuthService/ChangePassword", "employee.change_password", ""),
-    ("/identity.v1.AuthService/IssueTokens", "session.open", ""),
-    ("/identity.v1.AuthService/Login", "employee.log_in", ""),
-    ("/identity.v1.AuthService/Logout", "employee.log_out", ""),
-    ("/identity.v1.AuthService/RevokeAllSessions", "employee.revoke_all_sessions", ""),
-    ("/identity.v1.AuthService/RevokeOtherSessions", "employee.revoke_other_sessions", ""),
-    ("/identity.v1.AuthService/RevokeSession", "session.revoke", ""),
-    ("/identity.v1.AuthService/SignUp", "account.sign_up", ""),
-    ("/identity.v1.AuthService/UpdateMe", "employee.update", ""),
-    ("/identity.v1.EmployeeService/CreateEmployee", "employee.create", ""),
-    ("/identity.v1.EmployeeService/DeleteEmployee", "employee.delete", ""),
-    ("/identity.v1.EmployeeService/InviteEmployee", "invitation.create", ""),
-    ("/identity.v1.EmployeeService/RevokeInvitation", "invitation.revoke", ""),
-    ("/identity.v1.EmployeeService/SendPasswordReset", "employee.send_password_reset", ""),
-    (
-        "/identity.v1.EmployeeService/UndeleteEmployee",
-        "employee.undelete",
-        "UPDATE identity.employees SET delete_time = now() WHERE id = {employee}",
-    ),
-    ("/identity.v1.EmployeeService/UpdateEmployee", "employee.update", ""),
-    ("/identity.v1.EmployeeService/UpdatePermissions", "employee.update_permissions", ""),
-    ("/identity.v1.RoleService/AssignCompanyRole", "employee.assign_company_role", ""),
-    ("/identity.v1.RoleService/CreateCompanyRole", "company_role.create", ""),
-    ("/identity.v1.RoleService/DeleteCompanyRole", "company_role.delete", ""),
-    ("/identity.v1.RoleService/GrantSystemRole", "employee.grant_system_role", ""),
-    ("/identity.v1.RoleService/RevokeSystemRole", "employee.revoke_system_role", ""),
-    (
-        "/identity.v1.RoleService/UnassignCompanyRole",
-        "employee.unassign_company_role",
-        "INSERT INTO identity.employee_company_roles
-         SELECT account_id, {employee}, id FROM identity.company_roles WHERE id = {company_role}",
-    ),
-    ("/identity.v1.RoleService/UpdateCompanyRole", "company_role.update", ""),
+    ("/identity.v1.AccountService/CloseAccount", "account.close"),
+    ("/identity.v1.AccountService/ReopenAccount", "account.reopen"),
+    ("/identity.v1.AccountService/UpdateAccount", "account.update"),
+    ("/identity.v1.ApiKeyService/CreateApiKey", "api_key.create"),
+    ("/identity.v1.ApiKeyService/RevokeApiKey", "api_key.revoke"),
+    ("/identity.v1.AuthService/ChangeEmail", "employee.request_email_change"),
+    ("/identity.v1.AuthService/ChangePassword", "employee.change_password"),
+    ("/identity.v1.AuthService/IssueTokens", "session.open"),
+    ("/identity.v1.AuthService/Login", "employee.log_in"),
+    ("/identity.v1.AuthService/Logout", "employee.log_out"),
+    ("/identity.v1.AuthService/RevokeAllSessions", "employee.revoke_all_sessions"),
+    ("/identity.v1.AuthService/RevokeOtherSessions", "employee.revoke_other_sessions"),
+    ("/identity.v1.AuthService/RevokeSession", "session.revoke"),
+    ("/identity.v1.AuthService/SignUp", "account.sign_up"),
+    ("/identity.v1.AuthService/UpdateMe", "employee.update"),
+    ("/identity.v1.EmployeeService/CreateEmployee", "employee.create"),
+    ("/identity.v1.EmployeeService/DeleteEmployee", "employee.delete"),
+    ("/identity.v1.EmployeeService/InviteEmployee", "invitation.create"),
+    ("/identity.v1.EmployeeService/RevokeInvitation", "invitation.revoke"),
+    ("/identity.v1.EmployeeService/SendPasswordReset", "employee.send_password_reset"),
+    ("/identity.v1.EmployeeService/UndeleteEmployee", "employee.undelete"),
+    ("/identity.v1.EmployeeService/UpdateEmployee", "employee.update"),
+    ("/identity.v1.EmployeeService/UpdatePermissions", "employee.update_permissions"),
+    ("/identity.v1.RoleService/AssignCompanyRole", "employee.assign_company_role"),
+    ("/identity.v1.RoleService/CreateCompanyRole", "company_role.create"),
+    ("/identity.v1.RoleService/DeleteCompanyRole", "company_role.delete"),
+    ("/identity.v1.RoleService/GrantSystemRole", "employee.grant_system_role"),
+    ("/identity.v1.RoleService/RevokeSystemRole", "employee.revoke_system_role"),
+    ("/identity.v1.RoleService/UnassignCompanyRole", "employee.unassign_company_role"),
+    ("/identity.v1.RoleService/UpdateCompanyRole", "company_role.update"),
 ];
 
 /// Decides nothing, and happens all the time: a record of each would bury the others.
@@ -86,23 +71,6 @@ const BY_LETTER: &[&str] = &[
     "/identity.v1.AuthService/ResetPassword",
     "/identity.v1.AuthService/VerifyEmail",
 ];
-
-/// Calls that nobody need be signed in for.
-const PUBLIC: &[Example] = &[
-    public("/identity.v1.AuthService/IssueTokens", |_| {
-        let (email, password) = ("owner@example.com".into(), PASSWORD.into());
-        pb::IssueTokensRequest { email, password, device_label: String::new() }.encode_to_vec()
-    }),
-    public("/identity.v1.AuthService/Login", |_| {
-        login("owner@example.com", PASSWORD).encode_to_vec()
-    }),
-    public("/identity.v1.AuthService/Logout", |_| Vec::new()),
-    public("/identity.v1.AuthService/SignUp", |_| sign_up("newcomer").encode_to_vec()),
-];
-
-const fn public(method: &'static str, bytes: fn(&About) -> Vec<u8>) -> Example {
-    Example { method, beyond: Beyond::Nothing, bytes }
-}
 
 /// Methods that change something and have no line above, or no example.
 fn unrecorded(recorded: &[Recorded], examples: &[&Example]) -> Vec<&'static str> {
@@ -151,11 +119,8 @@ async fn whatever_changes_something_is_on_record_once() {
     assert_eq!(unrecorded(RECORDED, &examples), Vec::<&str>::new());
     let about = stage.about(owner, Whom::Employee);
 
-    for (number, (method, action, before)) in RECORDED.iter().enumerate() {
-        let before = before
-            .replace("{employee}", &about.employee.to_string())
-            .replace("{company_role}", &about.company_role.to_string());
-        stage.identity.database.execute(&before).await;
+    for (number, (method, action)) in RECORDED.iter().enumerate() {
+        stage.prepare(method, &about).await;
         let example = examples.iter().find(|example| example.method == *method).unwrap();
         let (newest, request_id) = (last(&stage.identity).await, format!("call-{number}"));
         let is_public = PUBLIC.iter().any(|example| example.method == *method);
@@ -175,6 +140,8 @@ async fn whatever_changes_something_is_on_record_once() {
             assert_eq!(row.actor, format!("employee:{}", owner.id), "{method}");
         }
         assert_eq!(row.account_id == account_id, !method.ends_with("/SignUp"), "{method}");
+        let effects = effects_of_the_last(&stage.identity).await;
+        assert_eq!(effects.is_empty(), method.ends_with("/Login"), "{method}: {effects:?}");
         stage.put_back().await;
     }
 
@@ -183,50 +150,108 @@ async fn whatever_changes_something_is_on_record_once() {
     assert_eq!(unrecorded(RECORDED, &examples[1..]), [examples[0].method]);
 }
 
+/// The tables in which the transaction of the newest record wrote a row that is still there. Who
+/// logs in gets the token that they had.
+async fn effects_of_the_last(identity: &Identity) -> Vec<(String,)> {
+    let tables = "SELECT tablename::text FROM pg_tables
+                  WHERE schemaname = 'identity' AND tablename <> 'audit_events'";
+    let tables: Vec<(String,)> = identity.rows(tables).await;
+    let each = tables.iter().map(|(table,)| {
+        format!("SELECT '{table}' AS name FROM identity.{table}, last WHERE {table}.xmin = last.tx")
+    });
+    let each: Vec<_> = each.collect();
+    let query = format!(
+        "WITH last AS (SELECT xmin AS tx FROM identity.audit_events ORDER BY id DESC LIMIT 1)
+         SELECT DISTINCT name FROM ({}) AS written",
+        each.join(" UNION ALL ")
+    );
+    identity.rows(&query).await
+}
+
+/// Security checklist 60: by whom, from where and in which call, also where nobody is signed in.
 #[tokio::test]
 async fn the_way_back_in_is_on_record() {
     let identity = Identity::start().await;
     let ana = identity.sign_up("ana").await;
     let newest = last(&identity).await;
-    let email = ana.email.clone();
-    let request = pb::RequestEmailVerificationRequest { email, request_id: String::new() };
-    identity.auth().request_email_verification(request).await.unwrap();
-    let email = ana.email.clone();
-    let request = pb::RequestPasswordResetRequest { email, request_id: String::new() };
-    identity.auth().request_password_reset(request).await.unwrap();
-    let letter = identity.letter(&ana.email, "Choose a new password").await;
+    let mut auth = identity.auth();
+    let ask = pb::RequestPasswordResetRequest { email: ana.email.clone(), ..Default::default() };
+    auth.request_password_reset(ask).await.unwrap();
+    let reset = identity.letter(&ana.email, "Choose a new password").await;
     let invitation = Some(pb::Invitation { email: "bob@example.com".into(), ..Default::default() });
-    let request = pb::InviteEmployeeRequest { invitation, request_id: String::new() };
+    let request = pb::InviteEmployeeRequest { invitation, ..Default::default() };
     identity.employees().invite_employee(signed(&ana, request)).await.unwrap();
     let invitation = identity.letter("bob@example.com", "Invitation").await;
     identity.no_letters_left().await;
+
     let verification = identity.letters_to(&ana.email, "Confirm your e-mail").pop().unwrap();
-    let request =
-        pb::VerifyEmailRequest { code: code_in(&verification).into(), request_id: String::new() };
-    identity.auth().verify_email(request).await.unwrap();
-    let request = pb::ResetPasswordRequest {
-        code: code_in(&letter).into(),
-        new_password: "another good battery".into(),
-        request_id: String::new(),
-    };
-    identity.auth().reset_password(request).await.unwrap();
-    let request = pb::AcceptInviteRequest {
-        code: code_in(&invitation).into(),
-        password: PASSWORD.into(),
-        ..Default::default()
-    };
-    identity.auth().accept_invite(request).await.unwrap();
+    let code = code_in(&verification).into();
+    let verify = pb::VerifyEmailRequest { code, ..Default::default() };
+    auth.verify_email(called("call-1", verify)).await.unwrap();
+    let (code, new_password) = (code_in(&reset).into(), "another good battery".into());
+    let reset = pb::ResetPasswordRequest { code, new_password, ..Default::default() };
+    auth.reset_password(called("call-2", reset)).await.unwrap();
+    let (code, password) = (code_in(&invitation).into(), PASSWORD.into());
+    let accept = pb::AcceptInviteRequest { code, password, ..Default::default() };
+    auth.accept_invite(called("call-3", accept)).await.unwrap();
+    let ana = login(&ana.email, "another good battery");
+    let token = auth.login(ana).await.unwrap().into_inner().token;
+    let (password, new_email) = ("another good battery".into(), "ana@new.example".into());
+    let change = pb::ChangeEmailRequest { password, new_email, request_id: String::new() };
+    auth.change_email(bearing(&token, change)).await.unwrap();
+    let change = identity.letter("ana@new.example", "Confirm your new e-mail").await;
+    let code = code_in(&change).into();
+    let verify = pb::VerifyEmailRequest { code, ..Default::default() };
+    auth.verify_email(called("call-4", verify)).await.unwrap();
+
     let rows = rows_after(&identity, newest).await;
-    let actions: Vec<_> = rows.iter().map(|row| row.action.as_str()).collect();
-    let expected = [
-        "employee.request_email_verification",
-        "employee.request_password_reset",
-        "invitation.create",
-        "employee.verify_email",
-        "employee.reset_password",
-        "invitation.accept",
-    ];
-    assert_eq!(actions, expected);
+    let called = rows.iter().filter(|row| row.request_id.starts_with("call-"));
+    let network = "127.0.0.0/24";
+    assert_eq!(
+        called.map(shown).collect::<Vec<_>>(),
+        [
+            ["system:verify", "employee.verify_email", network, "call-1"],
+            ["system:reset", "employee.reset_password", network, "call-2"],
+            ["system:accept-invite", "invitation.accept", network, "call-3"],
+            ["system:verify", "employee.change_email", network, "call-4"],
+        ]
+    );
+}
+
+fn shown(row: &Row) -> [&str; 4] {
+    [&row.actor, &row.action, &row.network, &row.request_id]
+}
+
+/// Security checklist 60: also where it is looked into later.
+#[tokio::test]
+#[ignore = "whoever looks into it does not know yet which call asked"]
+async fn asking_for_a_way_back_in_is_on_record_with_the_call_that_asked() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let newest = last(&identity).await;
+    let (email, mut auth) = (|| ana.email.clone(), identity.auth());
+    let ask = pb::RequestEmailVerificationRequest { email: email(), ..Default::default() };
+    auth.request_email_verification(called("call-1", ask)).await.unwrap();
+    identity.no_letters_left().await;
+    let ask = pb::RequestPasswordResetRequest { email: email(), ..Default::default() };
+    auth.request_password_reset(called("call-2", ask)).await.unwrap();
+    identity.no_letters_left().await;
+    let (clerk, network) = ("system:clerk", "127.0.0.0/24");
+    let rows = rows_after(&identity, newest).await;
+    assert_eq!(
+        rows.iter().map(shown).collect::<Vec<_>>(),
+        [
+            [clerk, "employee.request_email_verification", network, "call-1"],
+            [clerk, "employee.request_password_reset", network, "call-2"],
+        ]
+    );
+}
+
+/// A request that names its call.
+fn called<T>(request_id: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("x-request-id", request_id.parse().unwrap());
+    request
 }
 
 /// Refreshing is not on record, as said above; what a replayed token ends is.

@@ -273,6 +273,21 @@ async fn nothing_is_lost_or_repeated_when_either_side_goes_down() {
 }
 
 /// What [`service_kit::db::TenantTx`] does at the end of a transaction, as the owner.
+/// Whoever watches one process hears of what is done in another.
+#[tokio::test]
+async fn a_watcher_of_one_process_hears_the_others() {
+    let one = Identity::start().await;
+    let two = one.replica().await;
+    let ana = one.sign_up("ana").await;
+    let mut watcher = Watcher::new(&two).await;
+    for number in 0..3 {
+        let (by, name) = (if number % 2 == 0 { &one } else { &two }, format!("Ana {number}"));
+        rename(by, &ana, ana.id, &name).await;
+        let [event] = watcher.take(1).await.try_into().unwrap();
+        assert_eq!(event.subject, Some(employee(ana.id, &name, EmployeeState::Active)));
+    }
+}
+
 async fn append(connection: &mut PgConnection, ids: &[i64], name: &str) {
     let append = plans::recorded("identity", &[])
         .into_iter()

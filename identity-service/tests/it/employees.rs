@@ -99,6 +99,7 @@ async fn nobody_gives_a_role_above_their_own_and_employees_none() {
     identity.add(&owner, "partner", Role::SuperAdmin).await;
 }
 
+/// Security checklist 38.
 #[tokio::test]
 async fn an_address_is_one_persons_in_whatever_account() {
     let identity = Identity::start().await;
@@ -112,6 +113,7 @@ async fn an_address_is_one_persons_in_whatever_account() {
             .await,
     );
     assert_eq!(refused.said(), (Code::AlreadyExists, "EMAIL_TAKEN"));
+    assert!(!format!("{refused:?}").to_lowercase().contains("bob"), "{refused:?}");
     assert_eq!(identity.digest().await, before);
 }
 
@@ -231,6 +233,7 @@ async fn company(identity: &Identity) -> Person {
     ana
 }
 
+/// Security checklist 51.
 #[tokio::test]
 async fn people_are_found_by_role_state_and_the_beginnings_of_words() {
     let identity = Identity::start().await;
@@ -291,6 +294,7 @@ async fn people_are_found_by_role_state_and_the_beginnings_of_words() {
     assert_eq!(search("robert").await, "");
 }
 
+/// Security checklist 51.
 #[tokio::test]
 async fn people_are_listed_by_name_or_age_page_by_page() {
     let identity = Identity::start().await;
@@ -422,6 +426,7 @@ async fn colleagues_do_not_see_what_only_managers_need() {
     assert_eq!(identity.seen(&carla, bob.id).await.unwrap(), whole);
 }
 
+/// Security checklist 42.
 #[tokio::test]
 async fn an_update_takes_what_is_there_or_what_the_mask_names() {
     let identity = Identity::start().await;
@@ -465,6 +470,7 @@ async fn an_update_takes_what_is_there_or_what_the_mask_names() {
     assert_eq!(identity.digest().await, before);
 }
 
+/// Security checklist 42.
 #[tokio::test]
 async fn an_update_ignores_what_cannot_change_unless_it_is_changed() {
     let identity = Identity::start().await;

@@ -1,13 +1,21 @@
 //! What others are told of each act, and in which order.
 
+use std::collections::BTreeSet;
+
 use proto::{
     common::v1::{ErrorReason, Permission, Role},
-    identity::v1::{self as pb, revoke_all_sessions_request::Target},
+    identity::v1::{
+        self as pb, revoke_all_sessions_request::Target, validate_token_response::Outcome,
+    },
 };
 use serde_json::{Value, json};
+use service_kit::testing::raw;
 use tokio::task::JoinSet;
 
-use crate::support::{Identity, PASSWORD, Person, login, signed, someone};
+use crate::{
+    stage::{About, EXAMPLES, PUBLIC, Stage, Who, Whom, changes},
+    support::{Identity, PASSWORD, Person, bearing, code_in, login, signed, someone},
+};
 
 /// What was told since it was last asked.
 struct Listener<'a> {
@@ -223,6 +231,138 @@ async fn of_what_changes_the_power_of_a_keys_maker_others_learn_for_the_key_too(
     let named = pb::Employee { id: bob.id, name: "Bob".into(), ..Default::default() };
     identity.update(&ana, named, &[]).await.unwrap();
     assert_eq!(others.revoked().await, [], "name");
+}
+
+/// A credential, and all by whom it may be named in the log.
+struct Watched {
+    credential: String,
+    holders: Vec<(String, i64)>,
+}
+
+fn watched(credential: &str, holders: &[(&str, i64)]) -> Watched {
+    let holders = holders.iter().map(|(kind, id)| ((*kind).to_owned(), *id)).collect();
+    Watched { credential: credential.to_owned(), holders }
+}
+
+/// Whatever is kept of an answer of `ValidateToken` is kept until the log names its holder.
+///
+/// Security checklist 19 and 20.
+#[tokio::test]
+async fn no_answer_about_a_credential_changes_unless_the_log_names_its_holder() {
+    let stage = Stage::set().await;
+    let identity = &stage.identity;
+    let (owner, worker) =
+        (identity.log_in("owner@example.com").await, identity.log_in("worker@example.com").await);
+    let key = &stage.actor(Who::ApiKey).token;
+    let first_key = identity.rows::<(i64,)>("SELECT min(id) FROM identity.api_keys").await[0].0;
+    let mut others = listen(identity);
+    let mut changed = BTreeSet::new();
+    for example in EXAMPLES.iter().chain(PUBLIC).filter(|example| changes(example.method)) {
+        let path = example.method;
+        let mut credentials = vec![watched(key, &[("api_key", first_key)])];
+        let mut sessions = Vec::new();
+        for person in [&owner, &worker] {
+            let phone = identity.open_session(person, "").await.access_token;
+            let own = identity.sessions(&phone).await.into_iter().find(|one| one.is_current);
+            sessions.push(own.unwrap().id);
+            let holders = [("employee", person.id), ("session", *sessions.last().unwrap())];
+            credentials.push(watched(&phone, &holders));
+            credentials.push(watched(&person.token, &holders[..1]));
+        }
+        let about = About {
+            employee: worker.id,
+            session: sessions[0],
+            api_key: first_key,
+            ..stage.about(stage.actor(Who::SuperAdmin), Whom::Employee)
+        };
+        stage.prepare(path, &about).await;
+        let before = answers(identity, &credentials).await;
+        others.revoked().await;
+        let request = raw::request((example.bytes)(&about), &owner.token);
+        raw::call(&identity.channel, path, request).await.expect(path);
+
+        let named = others.revoked().await;
+        let after = answers(identity, &credentials).await;
+        for (number, of) in credentials.iter().enumerate() {
+            if before[number] != after[number] {
+                let whole = ("account".to_owned(), owner.account_id);
+                let is_told = |holder| named.contains(holder);
+                let is_told = is_told(&whole) || of.holders.iter().any(is_told);
+                assert!(is_told, "{path}: of {:?} the log names {named:?}", of.holders);
+                changed.insert(path.rsplit('/').next().unwrap());
+            }
+        }
+        stage.put_back().await;
+    }
+    let expected = [
+        "AssignCompanyRole",
+        "ChangePassword",
+        "CloseAccount",
+        "DeleteCompanyRole",
+        "DeleteEmployee",
+        "GrantSystemRole",
+        "Logout",
+        "ReopenAccount",
+        "RevokeAllSessions",
+        "RevokeApiKey",
+        "RevokeOtherSessions",
+        "RevokeSession",
+        "RevokeSystemRole",
+        "UnassignCompanyRole",
+        "UndeleteEmployee",
+        "UpdateEmployee",
+        "UpdatePermissions",
+    ];
+    assert_eq!(changed.into_iter().collect::<Vec<_>>(), expected);
+}
+
+async fn answers(identity: &Identity, credentials: &[Watched]) -> Vec<Outcome> {
+    let mut found = Vec::new();
+    for one in credentials {
+        found.push(identity.validate(&one.credential).await);
+    }
+    found
+}
+
+/// Security checklist 19 and 22.
+#[tokio::test]
+async fn of_a_new_password_a_log_out_and_a_replay_others_learn() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let [phone, laptop, tablet] = [
+        identity.open_session(&ana, "phone").await,
+        identity.open_session(&ana, "laptop").await,
+        identity.open_session(&ana, "tablet").await,
+    ];
+    let ids = identity.sessions(&ana.token).await.into_iter().map(|session| session.id);
+    let [tablets, _, phones] = ids.collect::<Vec<_>>().try_into().unwrap();
+    let mut others = listen(&identity);
+
+    let log_out = bearing(&phone.access_token, pb::LogoutRequest {});
+    identity.auth().logout(log_out).await.unwrap();
+    assert_eq!(others.revoked().await, [("session".to_owned(), phones)], "log-out");
+
+    identity.refresh(&tablet.refresh_token).await.unwrap();
+    assert_eq!(others.revoked().await, [], "the old access token is good for its time");
+    let long_ago = "UPDATE identity.sessions SET last_seen_time = now() - interval '11 seconds'";
+    identity.database.execute(long_ago).await;
+    identity.refresh(&tablet.refresh_token).await.unwrap_err();
+    assert_eq!(others.revoked().await, [("session".to_owned(), tablets)], "replay");
+
+    let employee = [("employee".to_owned(), ana.id)];
+    let (old_password, new_password) = (PASSWORD.into(), "another good battery".into());
+    let change = pb::ChangePasswordRequest { old_password, new_password };
+    let change = bearing(&laptop.access_token, change);
+    identity.auth().change_password(change).await.unwrap();
+    assert_eq!(others.revoked().await, employee, "change");
+
+    let ask = pb::RequestPasswordResetRequest { email: ana.email.clone(), ..Default::default() };
+    identity.auth().request_password_reset(ask).await.unwrap();
+    let letter = identity.letter(&ana.email, "Choose a new password").await;
+    let (code, new_password) = (code_in(&letter).into(), PASSWORD.into());
+    let reset = pb::ResetPasswordRequest { code, new_password, ..Default::default() };
+    identity.auth().reset_password(reset).await.unwrap();
+    assert_eq!(others.revoked().await, employee, "reset");
 }
 
 /// Whoever reads number 7 never sees a 6 appear behind it.

@@ -1,6 +1,9 @@
 //! Asking somebody to join an account.
 
-use proto::{common::v1::Role, identity::v1 as pb};
+use proto::{
+    common::v1::{Permission, Role},
+    identity::v1 as pb,
+};
 use service_kit::testing::refusal::refusal;
 use tonic::{Code, Status};
 
@@ -83,6 +86,103 @@ async fn nobody_is_invited_above_the_inviter_nor_by_somebody_who_may_no_longer()
         let back = "role = 'admin', is_active = true, delete_time = NULL";
         identity.database.execute(&set(back)).await;
     }
+    accept(&identity, code_in(&letter)).await.unwrap();
+}
+
+/// Security checklist 32: of a program also what became of its key and of whoever made it.
+#[tokio::test]
+async fn an_invitation_by_a_program_is_good_while_its_key_and_its_maker_are() {
+    let identity = Identity::start().await;
+    let owner = identity.sign_up("owner").await;
+    let maker = identity.add(&owner, "maker", Role::SuperAdmin).await;
+    let key = identity.api_key(&maker, &[Permission::ManageEmployees]).await;
+    let program = Person { token: key, ..maker.clone() };
+    let refused = refusal(invite(&identity, &program, "x@example.com", Role::Admin).await);
+    assert_eq!(refused.said(), (Code::PermissionDenied, "ROLE_ABOVE_OWN"));
+    let made = invite(&identity, &program, "guest@example.com", Role::Employee).await.unwrap();
+    assert_eq!(made.inviter_id, 0, "nobody in person");
+    let letter = identity.letter("guest@example.com", "Invitation").await;
+
+    let maker = format!("UPDATE identity.employees SET {{}} WHERE id = {}", maker.id);
+    let key = "UPDATE identity.api_keys SET {}";
+    for (of, change, back) in [
+        (key, "revoke_time = now()", "revoke_time = NULL"),
+        (key, "expire_time = now()", "expire_time = now() + interval '1 day'"),
+        (key, "permissions = '{view_audit}'", "permissions = '{manage_employees}'"),
+        (&maker, "role = 'employee'", "role = 'super_admin'"),
+        (&maker, "is_active = false", "is_active = true"),
+        (&maker, "delete_time = now()", "delete_time = NULL"),
+    ] {
+        identity.database.execute(&of.replace("{}", change)).await;
+        let before = identity.digest().await;
+        let refused = refusal(accept(&identity, code_in(&letter)).await);
+        assert_eq!(refused.said(), (Code::InvalidArgument, "CODE_INVALID"), "{change}");
+        assert_eq!(identity.digest().await, before, "{change}");
+        identity.database.execute(&of.replace("{}", back)).await;
+    }
+    // An admin's power is enough for an employee.
+    identity.database.execute(&maker.replace("{}", "role = 'admin'")).await;
+    accept(&identity, code_in(&letter)).await.unwrap();
+}
+
+/// Security checklist 32.
+#[tokio::test]
+async fn who_is_no_super_admin_any_more_has_invited_none_and_a_closed_account_nobody() {
+    let identity = Identity::start().await;
+    let owner = identity.sign_up("owner").await;
+    let partner = identity.add(&owner, "partner", Role::SuperAdmin).await;
+    invite(&identity, &partner, "boss@example.com", Role::SuperAdmin).await.unwrap();
+    invite(&identity, &partner, "guest@example.com", Role::Admin).await.unwrap();
+    let boss = identity.letter("boss@example.com", "Invitation").await;
+    let guest = identity.letter("guest@example.com", "Invitation").await;
+    identity.set_role(&owner, partner.id, Role::Admin).await.unwrap();
+    let before = identity.digest().await;
+    assert_eq!(refusal(accept(&identity, code_in(&boss)).await).reason, "CODE_INVALID");
+    assert_eq!(identity.digest().await, before);
+
+    let close = signed(&owner, pb::CloseAccountRequest::default());
+    identity.accounts().close_account(close).await.unwrap();
+    let before = identity.digest().await;
+    assert_eq!(refusal(accept(&identity, code_in(&guest)).await).reason, "CODE_INVALID");
+    assert_eq!(identity.digest().await, before);
+    let owner = identity.log_in(&owner.email).await;
+    let reopen = signed(&owner, pb::ReopenAccountRequest::default());
+    identity.accounts().reopen_account(reopen).await.unwrap();
+    accept(&identity, code_in(&guest)).await.unwrap();
+}
+
+/// Security checklist 13.
+#[tokio::test]
+async fn of_two_acceptances_at_once_one_wins() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    invite(&identity, &ana, "guest@example.com", Role::Employee).await.unwrap();
+    let letter = identity.letter("guest@example.com", "Invitation").await;
+    let code = code_in(&letter);
+    let (one, two) = tokio::join!(accept(&identity, code), accept(&identity, code));
+    let lost = match (one, two) {
+        (Ok(_), Err(lost)) | (Err(lost), Ok(_)) => refusal::<()>(Err(lost)),
+        (one, two) => panic!("{one:?}, {two:?}"),
+    };
+    assert_eq!(lost.said(), (Code::InvalidArgument, "CODE_INVALID"));
+    let guests = "SELECT count(*) FROM identity.employees WHERE email = 'guest@example.com'";
+    assert_eq!(identity.rows::<(i64,)>(guests).await, [(1,)]);
+}
+
+/// Security checklist 13.
+#[tokio::test]
+async fn an_invitation_is_good_for_a_week() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    invite(&identity, &ana, "guest@example.com", Role::Employee).await.unwrap();
+    let letter = identity.letter("guest@example.com", "Invitation").await;
+    let shift = async |by: &str| {
+        let shift = "UPDATE identity.invitations SET expire_time = expire_time";
+        identity.database.execute(&format!("{shift} {by}")).await;
+    };
+    shift("- interval '7 days'").await;
+    assert_eq!(refusal(accept(&identity, code_in(&letter)).await).reason, "CODE_INVALID");
+    shift("+ interval '1 hour'").await;
     accept(&identity, code_in(&letter)).await.unwrap();
 }
 
@@ -172,6 +272,26 @@ async fn a_sign_up_names_each_other_admin_once() {
     let refused = refusal(identity.auth().sign_up(request).await);
     assert_eq!(refused.fields, ["additional_admins"]);
     assert_eq!(identity.digest().await, before);
+}
+
+/// Requirement T4, security checklist 43.
+#[tokio::test]
+async fn a_sign_up_names_up_to_20_other_admins() {
+    let identity = Identity::start().await;
+    let with = |admins: usize| pb::SignUpRequest {
+        additional_admins: (0..admins)
+            .map(|number| pb::SignUpAdmin { email: format!("admin{number}@example.com") })
+            .collect(),
+        ..sign_up("ana")
+    };
+    let before = identity.digest().await;
+    let refused = refusal(identity.auth().sign_up(with(21)).await);
+    assert_eq!(refused.code, Code::InvalidArgument);
+    assert_eq!(refused.fields, ["additional_admins"]);
+    assert_eq!(identity.digest().await, before);
+    identity.auth().sign_up(with(20)).await.unwrap();
+    let invited = "SELECT count(*) FROM identity.invitations";
+    assert_eq!(identity.rows::<(i64,)>(invited).await, [(20,)]);
 }
 
 #[tokio::test]

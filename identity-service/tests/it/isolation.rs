@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 use identity_service::POLICY;
 use prost::Message;
 use proto::{common::v1::Role, identity::v1 as pb};
-use service_kit::testing::isolation::{Ids, Service, id_fields, leaks};
+use service_kit::testing::{
+    isolation::{Ids, Service, id_fields, leaks},
+    pages::{list_methods, next_page_token, one_of_a_page},
+    raw,
+    refusal::refusal,
+};
 
 use crate::support::{Identity, PASSWORD, Person, signed};
 
@@ -237,4 +242,53 @@ async fn headers_that_name_an_account_have_no_effect() {
     }
     let me = identity.auth().get_me(request).await.unwrap().into_inner().employee.unwrap();
     assert_eq!((me.id, me.account_id), (ana.id, ana.account_id));
+}
+
+/// Security checklist 35 and 51.
+#[tokio::test]
+async fn no_place_in_a_list_of_another_account_is_one_in_ones_own() {
+    let identity = Identity::start().await;
+    let (ana, bob) = (identity.sign_up("ana").await, identity.sign_up("bob").await);
+    for owner in [&ana, &bob] {
+        Rows::of(&identity, owner).await;
+        // Of whatever is listed there are two.
+        identity.company_role(owner, "Closer").await;
+        identity.api_key(owner, &[]).await;
+        let email = format!("second-guest-of-{}@example.com", owner.id);
+        let invitation = Some(pb::Invitation { email, ..Default::default() });
+        let request = pb::InviteEmployeeRequest { invitation, request_id: String::new() };
+        identity.employees().invite_employee(signed(owner, request)).await.unwrap();
+    }
+    let lists = list_methods("identity.v1");
+    assert_eq!(lists.len(), 5, "{lists:?}");
+    for path in &lists {
+        let page = async |by: &Person, page_token: &str| {
+            let body = one_of_a_page(path, page_token);
+            raw::call(&identity.channel, path, raw::request(body, &by.token)).await
+        };
+        let hers = next_page_token(path, &page(&ana, "").await.unwrap().into_inner());
+        assert!(!hers.is_empty(), "{path} has one more");
+        page(&ana, &hers).await.expect(path);
+        let foreign = refusal(page(&bob, &hers).await);
+        let unknown = refusal(page(&bob, "nonsense").await);
+        assert_eq!(foreign.fields, ["page_token"], "{path}");
+        assert_eq!(foreign, unknown, "{path}");
+    }
+}
+
+/// Security checklist 35: what somebody else asked for before is nobody's answer.
+#[tokio::test]
+async fn a_request_id_of_another_account_or_of_a_colleague_is_as_good_as_new() {
+    let identity = Identity::start().await;
+    let (ana, bob) = (identity.sign_up("ana").await, identity.sign_up("bob").await);
+    let colleague = identity.add(&ana, "colleague", Role::Admin).await;
+    let mut made = std::collections::BTreeSet::new();
+    for (by, name) in [(&ana, "Coach"), (&bob, "Coach"), (&colleague, "Closer")] {
+        let company_role = Some(pb::CompanyRole { name: name.into(), ..Default::default() });
+        let request_id = "6f1c1f5e-8f0a-4c52-9d3c-0a5b6c7d8e9f".into();
+        let request = pb::CreateCompanyRoleRequest { company_role, request_id };
+        let answer = identity.roles().create_company_role(signed(by, request)).await.unwrap();
+        made.insert(answer.into_inner().company_role.unwrap().id);
+    }
+    assert_eq!(made.len(), 3);
 }

@@ -71,7 +71,7 @@ async fn until_refused<T: std::fmt::Debug>(
     panic!("{most} calls were let through");
 }
 
-/// Security checklist 1 and 9: the lock shows in nothing.
+/// Security checklist 1, 9 and 11: the lock shows in nothing.
 #[tokio::test]
 async fn after_too_many_guesses_even_the_right_one_is_wrong_and_reads_and_costs_the_same() {
     let identity = Identity::with_limits().await;
@@ -100,9 +100,13 @@ async fn after_too_many_guesses_even_the_right_one_is_wrong_and_reads_and_costs_
 
     let request = coming_from(one, issue_tokens(&ana.email, PASSWORD, ""));
     assert_eq!(refusal(identity.auth().issue_tokens(request).await), seen[0], "nor a session");
-    // Neither in another case nor with blanks is it another address.
-    let disguised = refusal(identity.log_in_from(one, "ANA@Example.com", PASSWORD).await);
-    assert_eq!(disguised, seen[0]);
+    // Security checklist 11: neither in another case nor in wide letters is it another address.
+    for disguised in ["ANA@Example.com", "ａｎａ@example.com", "Ａna@ＥＸＡＭＰＬＥ.com"]
+    {
+        let again = refusal(identity.log_in_from(one, disguised, PASSWORD).await);
+        assert_eq!(again, seen[0], "{disguised}");
+        identity.log_in_from("203.0.113.4", disguised, PASSWORD).await.expect(disguised);
+    }
 
     identity.log_in_from(one, &bob.email, PASSWORD).await.unwrap();
     identity.log_in_from("203.0.113.3", &ana.email, PASSWORD).await.unwrap();
@@ -309,6 +313,159 @@ async fn looking_for_taken_addresses_is_limited() {
     too_many(refused, Duration::from_secs(10));
     let refused = refusal(create("203.0.113.2", taken.clone()).await);
     assert_eq!(refused.said(), (Code::AlreadyExists, "EMAIL_TAKEN"));
+}
+
+/// Calls until it is refused for coming too often, whatever else may be wrong with it.
+async fn until_too_many(
+    most: usize,
+    mut call: impl AsyncFnMut(usize) -> Result<(), Status>,
+) -> usize {
+    let (passed, refused) = until_refused(most, async |number| call(number).await).await;
+    assert_eq!(refusal(refused).reason, "TOO_MANY_ATTEMPTS");
+    passed
+}
+
+/// Security checklist 9: whichever of them it is.
+#[tokio::test]
+async fn what_shows_a_code_is_limited_for_each_network() {
+    const CODES: usize = 30;
+    let identity = Identity::with_limits().await;
+    let before = identity.digest().await;
+    let mut auth = identity.auth();
+    let mut show = async |network: &str, number: usize| {
+        let (code, password) = ("nonsense".to_owned(), PASSWORD.to_owned());
+        match number % 3 {
+            0 => {
+                let new_password = password;
+                let reset = pb::ResetPasswordRequest { code, new_password, ..Default::default() };
+                auth.reset_password(coming_from(network, reset)).await.map(drop)
+            }
+            1 => {
+                let verify = pb::VerifyEmailRequest { code, ..Default::default() };
+                auth.verify_email(coming_from(network, verify)).await.map(drop)
+            }
+            _ => {
+                let accept = pb::AcceptInviteRequest { code, password, ..Default::default() };
+                auth.accept_invite(coming_from(network, accept)).await.map(drop)
+            }
+        }
+    };
+    // Were one of the three not counted, it would be half as many again.
+    let passed = until_too_many(2 * CODES, async |number| show("203.0.113.1", number).await).await;
+    assert!((CODES..CODES + 10).contains(&passed), "{passed}");
+    let refused = refusal(show("203.0.113.2", 0).await);
+    assert_eq!(refused.said(), (Code::InvalidArgument, "CODE_INVALID"));
+    assert_eq!(identity.digest().await, before);
+}
+
+/// Security checklist 2 and 9: said openly, for it tells nothing about an address.
+#[tokio::test]
+async fn asking_for_codes_is_limited_for_each_network() {
+    const REQUESTS: usize = 20;
+    let identity = Identity::with_limits().await;
+    let mut auth = identity.auth();
+    let mut ask = async |network: &str, number: usize| {
+        let (email, request_id) = (format!("{number}@example.com"), String::new());
+        if number.is_multiple_of(2) {
+            let request = pb::RequestPasswordResetRequest { email, request_id };
+            auth.request_password_reset(coming_from(network, request)).await.map(drop)
+        } else {
+            let request = pb::RequestEmailVerificationRequest { email, request_id };
+            auth.request_email_verification(coming_from(network, request)).await.map(drop)
+        }
+    };
+    let passed =
+        until_too_many(2 * REQUESTS, async |number| ask("203.0.113.1", number).await).await;
+    assert!((REQUESTS..REQUESTS + 10).contains(&passed), "{passed}");
+    ask("203.0.113.2", 0).await.unwrap();
+}
+
+/// Security checklist 9 and 11: in whatever letters it is written.
+#[tokio::test]
+async fn an_address_gets_no_more_letters_for_being_spelled_anew() {
+    const LETTERS: usize = 5;
+    let identity = Identity::with_limits().await;
+    let ana = identity.sign_up("ana").await;
+    let spellings = ["guest@example.com", "Guest@EXAMPLE.com", "ｇｕｅｓｔ@example.com"];
+    let passed = until_too_many(20, async |number| {
+        let email = spellings[number % spellings.len()].to_owned();
+        let invitation = Some(pb::Invitation { email, ..Default::default() });
+        let invite = pb::InviteEmployeeRequest { invitation, ..Default::default() };
+        identity.employees().invite_employee(signed(&ana, invite)).await.map(drop)
+    })
+    .await;
+    assert_eq!(passed, LETTERS);
+}
+
+/// Security checklist 2 and 9: whichever call it is by.
+#[tokio::test]
+async fn whatever_may_tell_of_an_address_is_counted_together() {
+    let identity = Identity::with_limits().await;
+    let ana = identity.sign_up("ana").await;
+    let bob = identity.add(&ana, "bob", Role::Employee).await;
+    let mut employees = identity.employees();
+    let passed = until_too_many(2 * LOOKS, async |number| {
+        if number.is_multiple_of(4) {
+            let email = format!("guest{number}@example.com");
+            let invitation = Some(pb::Invitation { email, ..Default::default() });
+            let invite = pb::InviteEmployeeRequest { invitation, ..Default::default() };
+            return employees.invite_employee(signed(&ana, invite)).await.map(drop);
+        }
+        let request = pb::UndeleteEmployeeRequest { id: bob.id, ..Default::default() };
+        employees.undelete_employee(signed(&ana, request)).await.map(drop)
+    })
+    .await;
+    // Were either not counted, it would be a third more or many times as many. Bob was one.
+    assert!((LOOKS - 1..LOOKS + 20).contains(&passed), "{passed}");
+    let create = create_employee("carla", Role::Employee);
+    let passed = until_too_many(20, async |_| {
+        employees.create_employee(signed(&ana, create.clone())).await.map(drop)
+    })
+    .await;
+    assert!(passed < 20);
+}
+
+/// Security checklist 9: a storm from many networks.
+#[tokio::test]
+async fn many_networks_together_are_limited_too() {
+    const FROM_EVERYBODY: usize = 300;
+    let identity = Identity::with_limits().await;
+    let passed = until_too_many(2 * FROM_EVERYBODY, async |number| {
+        let network = format!("203.0.{}.1", number / (SIGN_UPS - 1));
+        arrive(&identity, coming_from(&network, pb::SignUpRequest::default())).await
+    })
+    .await;
+    assert!((FROM_EVERYBODY..FROM_EVERYBODY + 30).contains(&passed), "{passed}");
+    identity.auth().logout(coming_from("203.0.113.1", pb::LogoutRequest {})).await.unwrap_err();
+}
+
+/// Security checklist 9 and 12: a stolen session guesses by neither way, nor by both.
+#[tokio::test]
+async fn guesses_at_the_password_of_whoever_is_signed_in_are_counted_together() {
+    let identity = Identity::with_limits().await;
+    let ana = identity.sign_up("ana").await;
+    identity.no_letters_left().await;
+    let change_email = async |password: &str| {
+        let (password, new_email) = (password.into(), "elsewhere@example.com".into());
+        let request = pb::ChangeEmailRequest { password, new_email, request_id: String::new() };
+        refusal(identity.auth().change_email(signed(&ana, request)).await).fields
+    };
+    let change_password = async |password: &str| {
+        let (old_password, new_password) = (password.into(), "another horse battery".into());
+        let request = pb::ChangePasswordRequest { old_password, new_password };
+        refusal(identity.auth().change_password(signed(&ana, request)).await).fields
+    };
+    for _ in 0..FROM_NETWORK / 2 {
+        assert_eq!(change_email(WRONG).await, ["password"]);
+        assert_eq!(change_password(WRONG).await, ["old_password"]);
+    }
+    let before = identity.digest().await;
+    let hashes = identity.figure(HASHES).await;
+    assert_eq!(change_email(PASSWORD).await, ["password"], "the right one");
+    assert_eq!(change_password(PASSWORD).await, ["old_password"], "the right one");
+    assert_eq!(identity.figure(HASHES).await - hashes, 2, "at the price of any other");
+    assert_eq!(identity.digest().await, before);
+    identity.log_in_from("203.0.113.1", &ana.email, PASSWORD).await.unwrap();
 }
 
 /// Security checklist 15.

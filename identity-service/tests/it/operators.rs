@@ -1,7 +1,7 @@
 //! What whoever runs the service does from a shell, as programs that are started and end.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
     process::{Command, Stdio},
 };
 
@@ -154,6 +154,105 @@ async fn a_password_is_never_an_argument_nor_a_setting() {
     let help = run(&["create-super-admin", "--help"], &database.settings, "");
     assert!(help.code == 0 && help.out.contains("Asks for the password"), "{help:?}");
     assert!(!help.out.contains("--password"), "{help:?}");
+}
+
+/// At a terminal of its own, with a word for each question; returns what is seen there.
+#[cfg(target_os = "linux")]
+fn at_a_terminal(arguments: &str, database: &DatabaseSettings, words: &[&str]) -> Ended {
+    // As part of util-linux it is wherever a shell is.
+    let mut child = Command::new("script")
+        .args([
+            "--quiet",
+            "--return",
+            "--command",
+            &format!("\"$PROGRAM\" {arguments}"),
+            "/dev/null",
+        ])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("SHELL", "/bin/sh")
+        .env("PROGRAM", env!("CARGO_BIN_EXE_identity-service"))
+        .env("IDENTITY_DATABASE_URL", database.url.expose())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut seen, mut byte) = (Vec::new(), [0]);
+    for word in words {
+        // Each question ends with a colon and a blank.
+        let asked = seen.len();
+        while !seen[asked..].ends_with(b": ") && screen.read(&mut byte).unwrap() == 1 {
+            seen.push(byte[0]);
+        }
+        keyboard.write_all(format!("{word}\r").as_bytes()).unwrap();
+    }
+    screen.read_to_end(&mut seen).unwrap();
+    drop(keyboard);
+    let code = child.wait().unwrap().code().unwrap();
+    Ended { code, out: String::from_utf8(seen).unwrap(), err: String::new() }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_terminal_the_password_is_asked_for_twice_and_not_seen() {
+    let identity = Identity::start().await;
+    let settings = &identity.database.settings;
+    let new = "create-super-admin --email ada@example.com --account-name Acme";
+    let before = identity.digest().await;
+    let ended = at_a_terminal(new, settings, &[PASSWORD, "another horse battery"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.out.contains("The two passwords are not the same: begin again."), "{ended:?}");
+    assert_eq!(identity.digest().await, before);
+
+    let ended = at_a_terminal(new, settings, &[PASSWORD, PASSWORD]);
+    assert!(ended.code == 0 && ended.out.contains("employee_id: "), "{ended:?}");
+    assert!(ended.out.contains("Password: ") && ended.out.contains("The same again: "));
+    assert!(!ended.out.contains(PASSWORD), "{ended:?}");
+    identity.log_in("ada@example.com").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_says_what_it_is_for() {
+    let database = TestDatabase::new(&SCHEMA).await;
+    let before = database.digest().await;
+    let help = |arguments: &[&str]| {
+        let ended = run(&[arguments, &["--help"]].concat(), &database.settings, "");
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{arguments:?}");
+        ended.out
+    };
+    let all = help(&[]);
+    for (command, says) in [
+        ("serve", "Answer calls until told to stop"),
+        ("migrate", "--check"),
+        ("doctor", "Warnings end well; what is wrong ends with code 1"),
+        ("create-super-admin", "--account-id"),
+        ("revoke-all", "--yes"),
+    ] {
+        assert!(all.contains(command), "{all}");
+        let own = help(&[command]);
+        assert!(own.contains(says), "{own}");
+        assert!(own.contains(&format!("Usage: identity-service {command}")), "{own}");
+    }
+    assert_eq!(database.digest().await, before);
+}
+
+/// Requirement B4.
+#[tokio::test(flavor = "multi_thread")]
+async fn revoking_ends_sessions_on_devices_too() {
+    let identity = Identity::start().await;
+    let (ana, bob) = (identity.sign_up("ana").await, identity.sign_up("bob").await);
+    let (phone, of_bob) =
+        (identity.open_session(&ana, "").await, identity.open_session(&bob, "").await);
+    let settings = &identity.database.settings;
+    let ended = run(&["revoke-all", "--email", &ana.email], settings, "");
+    assert_eq!((ended.code, ended.out.as_str()), (0, "Tokens and sessions ended: 2.\n"));
+    let refused = Refusal::of(&identity.me(&phone.access_token).await.unwrap_err());
+    assert_eq!(refused.reason, "TOKEN_REVOKED");
+    let refused = Refusal::of(&identity.refresh(&phone.refresh_token).await.unwrap_err());
+    assert_eq!(refused.reason, "TOKEN_REVOKED");
+    identity.refresh(&of_bob.refresh_token).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use proto::{common::v1::Role, identity::v1 as pb};
+use proto::{
+    common::v1::{ErrorReason, Role},
+    identity::v1 as pb,
+};
 use service_kit::testing::refusal::refusal;
 use tonic::{Code, Status};
 
-use crate::support::{Identity, PASSWORD, Person, code_in, coming_from, login, signed};
+use crate::support::{
+    Identity, PASSWORD, Person, code_in, coming_from, login, renamed, signed, someone,
+};
 
 const NEW_PASSWORD: &str = "an entirely new horse";
 
@@ -188,11 +193,15 @@ async fn a_code_is_void_when_it_is_old_or_replaced_or_the_password_changed() {
 #[tokio::test]
 async fn a_code_is_good_for_its_purpose_only() {
     let identity = Identity::start().await;
-    identity.sign_up("ana").await;
+    let ana = identity.sign_up("ana").await;
     ask_for_reset(&identity, "ana@example.com").await;
     let reset_letter = identity.letter("ana@example.com", "Choose a new password").await;
     let verify_letter = identity.letter("ana@example.com", "Confirm your e-mail address").await;
     let (for_reset, for_verify) = (code_in(&reset_letter), code_in(&verify_letter));
+    invite(&identity, &ana, "bob@example.com").await.unwrap();
+    let invitation = identity.letter("bob@example.com", "Invitation").await;
+    let for_joining = code_in(&invitation);
+    let before = identity.digest().await;
     let refused = refusal(reset(&identity, for_verify, NEW_PASSWORD).await);
     assert_eq!(refused.reason, "CODE_INVALID");
     assert_eq!(refusal(verify(&identity, for_reset).await).reason, "CODE_INVALID");
@@ -206,11 +215,212 @@ async fn a_code_is_good_for_its_purpose_only() {
         assert_eq!(refusal(reset(&identity, junk, NEW_PASSWORD).await).reason, "CODE_INVALID");
     }
     assert_eq!(refusal(reset(&identity, "", NEW_PASSWORD).await).fields, ["code"]);
-    for code in [for_reset, for_verify] {
-        let bearer = crate::support::bearing(code, pb::GetMeRequest {});
-        assert_eq!(refusal(identity.auth().get_me(bearer).await).reason, "TOKEN_INVALID");
+    assert_eq!(refusal(reset(&identity, for_joining, NEW_PASSWORD).await).reason, "CODE_INVALID");
+    assert_eq!(refusal(verify(&identity, for_joining).await).reason, "CODE_INVALID");
+    // Nor under the name of another.
+    for (code, name) in [(for_joining, "clp_"), (for_verify, "clp_"), (for_reset, "clk_")] {
+        let renamed = renamed(code, name);
+        assert_eq!(refusal(reset(&identity, &renamed, NEW_PASSWORD).await).reason, "CODE_INVALID");
+    }
+    for code in [for_reset, for_verify, for_joining] {
+        for name in [&code[..4], "clk_", "clr_"] {
+            let renamed = renamed(code, name);
+            assert_eq!(refusal(identity.me(&renamed).await).reason, "TOKEN_INVALID");
+            assert_eq!(refusal(identity.refresh(&renamed).await).reason, "TOKEN_INVALID");
+            assert_eq!(identity.not_validated(&renamed).await, ErrorReason::TokenInvalid);
+        }
+    }
+    assert_eq!(identity.digest().await, before);
+    reset(&identity, for_reset, NEW_PASSWORD).await.unwrap();
+}
+
+/// Security checklist 13: bound to the address that it was sent to.
+#[tokio::test]
+async fn a_code_is_void_when_the_address_is_another() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let verification = identity.letter(&ana.email, "Confirm your e-mail address").await;
+    ask_for_reset(&identity, &ana.email).await;
+    let first = identity.letter(&ana.email, "Choose a new password").await;
+    change_email(&identity, &ana, "ana@new.example").await;
+    let change = identity.letter("ana@new.example", "Confirm your new e-mail address").await;
+
+    // Whoever changes it, and however.
+    let move_to =
+        |key: &str| format!("UPDATE identity.employees SET email = '{key}', email_key = '{key}'");
+    identity.database.execute(&move_to("ana@third.example")).await;
+    let before = identity.digest().await;
+    for code in [&verification, &change] {
+        assert_eq!(refusal(verify(&identity, code_in(code)).await).reason, "CODE_INVALID");
+    }
+    let refused = refusal(reset(&identity, code_in(&first), NEW_PASSWORD).await);
+    assert_eq!(refused.reason, "CODE_INVALID");
+    assert_eq!(identity.digest().await, before);
+
+    identity.database.execute(&move_to("ana@example.com")).await;
+    assert_eq!(verify(&identity, code_in(&change)).await.unwrap(), "ana@new.example");
+    let before = identity.digest().await;
+    let refused = refusal(reset(&identity, code_in(&first), NEW_PASSWORD).await);
+    assert_eq!(refused.reason, "CODE_INVALID");
+    assert_eq!(refusal(verify(&identity, code_in(&verification)).await).reason, "CODE_INVALID");
+    assert_eq!(identity.digest().await, before);
+    // Nor when the address is the old one again.
+    identity.database.execute(&move_to("ana@example.com")).await;
+    let refused = refusal(reset(&identity, code_in(&first), NEW_PASSWORD).await);
+    assert_eq!(refused.reason, "CODE_INVALID");
+}
+
+/// Security checklist 13.
+#[tokio::test]
+async fn of_two_uses_of_a_code_at_once_one_wins() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let verification = identity.letter(&ana.email, "Confirm your e-mail address").await;
+    let code = code_in(&verification);
+    let (one, two) = tokio::join!(verify(&identity, code), verify(&identity, code));
+    one_wins(one, two);
+
+    ask_for_reset(&identity, &ana.email).await;
+    let letter = identity.letter(&ana.email, "Choose a new password").await;
+    let passwords = ["first new password", "second new password"];
+    let (one, two) = tokio::join!(
+        reset(&identity, code_in(&letter), passwords[0]),
+        reset(&identity, code_in(&letter), passwords[1]),
+    );
+    let lost = one_wins(one, two);
+    let enters = async |which: usize| {
+        identity.auth().login(login(&ana.email, passwords[which])).await.is_ok()
+    };
+    assert!(enters(1 - lost).await && !enters(lost).await);
+    let acts = "SELECT count(*) FROM identity.audit_events
+                WHERE action IN ('employee.verify_email', 'employee.reset_password')";
+    assert_eq!(identity.rows::<(i64,)>(acts).await, [(2,)]);
+}
+
+/// Which of two did not, and says so.
+fn one_wins<T: std::fmt::Debug>(one: Result<T, Status>, two: Result<T, Status>) -> usize {
+    let (lost, which) = match (one, two) {
+        (Err(lost), Ok(_)) => (lost, 0),
+        (Ok(_), Err(lost)) => (lost, 1),
+        (one, two) => panic!("{one:?}, {two:?}"),
+    };
+    assert_eq!(refusal::<()>(Err(lost)).said(), (Code::InvalidArgument, "CODE_INVALID"));
+    which
+}
+
+/// Security checklist 13.
+#[tokio::test]
+async fn a_code_is_good_for_an_hour() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let age = async |minutes: u32| {
+        let age = "UPDATE identity.codes SET expire_time = expire_time - interval";
+        identity.database.execute(&format!("{age} '{minutes} minutes'")).await;
+    };
+    let verification = identity.letter(&ana.email, "Confirm your e-mail address").await;
+    ask_for_reset(&identity, &ana.email).await;
+    let letter = identity.letter(&ana.email, "Choose a new password").await;
+    change_email(&identity, &ana, "ana@new.example").await;
+    let change = identity.letter("ana@new.example", "Confirm your new e-mail address").await;
+
+    age(60).await;
+    let before = identity.digest().await;
+    for code in [&verification, &change] {
+        assert_eq!(refusal(verify(&identity, code_in(code)).await).reason, "CODE_INVALID");
+    }
+    let refused = refusal(reset(&identity, code_in(&letter), NEW_PASSWORD).await);
+    assert_eq!(refused.reason, "CODE_INVALID");
+    assert_eq!(identity.digest().await, before);
+
+    let back = "UPDATE identity.codes SET expire_time = expire_time + interval '1 minute'";
+    identity.database.execute(back).await;
+    verify(&identity, code_in(&verification)).await.unwrap();
+    reset(&identity, code_in(&letter), NEW_PASSWORD).await.unwrap();
+}
+
+/// Requirement R6.
+#[tokio::test]
+async fn whoever_was_entered_without_a_password_gets_in_by_a_reset() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    identity.hire(&ana, someone("bob", Role::Employee)).await;
+    ask_for_reset(&identity, "bob@example.com").await;
+    let letter = identity.letter("bob@example.com", "Choose a new password").await;
+    reset(&identity, code_in(&letter), NEW_PASSWORD).await.unwrap();
+    let answer = identity.auth().login(login("bob@example.com", NEW_PASSWORD)).await.unwrap();
+    let bob = answer.into_inner().employee.unwrap();
+    assert!(!bob.password_change_advised, "it is their own");
+}
+
+async fn invite(identity: &Identity, by: &Person, email: &str) -> Result<(), Status> {
+    let invitation = Some(pb::Invitation { email: email.into(), ..Default::default() });
+    let request = pb::InviteEmployeeRequest { invitation, request_id: String::new() };
+    identity.employees().invite_employee(signed(by, request)).await.map(drop)
+}
+
+/// Security checklist 2: by the statements and the hashes that are counted.
+#[tokio::test]
+async fn asking_inviting_and_moving_cost_the_same_whoever_has_the_address() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    identity.sign_up("bob").await;
+    identity.add(&ana, "idle", Role::Employee).await;
+    identity.add(&ana, "peer", Role::Employee).await;
+    identity
+        .database
+        .execute(
+            "UPDATE identity.employees SET is_active = false WHERE email = 'idle@example.com';
+             UPDATE identity.employees SET email_verify_time = now()
+             WHERE email = 'peer@example.com'",
+        )
+        .await;
+    identity.no_letters_left().await;
+    let cost = async |method: &str, call: &dyn Fn(&str) -> Calling, email: &str| {
+        let statements = format!(
+            "rpc_statements_total{{service=\"identity-service\",method=\"identity.v1.{method}\"}}"
+        );
+        let figures = async || {
+            (identity.figure(&statements).await, identity.figure("password_hashes_total").await)
+        };
+        let before = figures().await;
+        call(email).await.unwrap();
+        let after = figures().await;
+        (after.0 - before.0, after.1 - before.1)
+    };
+    let (auth, employees) = (identity.auth(), identity.employees());
+    let ask = |email: &str| -> Calling {
+        let (mut auth, email) = (auth.clone(), email.to_owned());
+        let request = pb::RequestEmailVerificationRequest { email, request_id: String::new() };
+        Box::pin(async move { auth.request_email_verification(request).await.map(drop) })
+    };
+    let invite = |email: &str| -> Calling {
+        let invitation = Some(pb::Invitation { email: email.into(), ..Default::default() });
+        let request = pb::InviteEmployeeRequest { invitation, request_id: String::new() };
+        let (mut employees, request) = (employees.clone(), signed(&ana, request));
+        Box::pin(async move { employees.invite_employee(request).await.map(drop) })
+    };
+    let change = |email: &str| -> Calling {
+        let (password, new_email) = (PASSWORD.into(), email.into());
+        let request = pb::ChangeEmailRequest { password, new_email, request_id: String::new() };
+        let (mut auth, request) = (auth.clone(), signed(&ana, request));
+        Box::pin(async move { auth.change_email(request).await.map(drop) })
+    };
+    let ways: [(&str, &dyn Fn(&str) -> Calling, u64); 3] = [
+        ("AuthService/RequestEmailVerification", &ask, 0),
+        ("EmployeeService/InviteEmployee", &invite, 0),
+        ("AuthService/ChangeEmail", &change, 1),
+    ];
+    for (method, call, hashes) in ways {
+        let free = cost(method, call, "nobody@example.com").await;
+        assert!(free.0 > 0 && free.1 == hashes, "{method}: {free:?}");
+        // Of another account, inactive, of the own account and verified.
+        for taken in ["bob@example.com", "idle@example.com", "peer@example.com"] {
+            assert_eq!(cost(method, call, taken).await, free, "{method} of {taken}");
+        }
     }
 }
+
+type Calling = std::pin::Pin<Box<dyn Future<Output = Result<(), Status>>>>;
 
 const STATEMENTS: &str = "rpc_statements_total{service=\"identity-service\",method=\"identity.v1.AuthService/RequestPasswordReset\"}";
 

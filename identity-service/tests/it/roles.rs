@@ -431,3 +431,20 @@ async fn no_role_looks_like_another_or_like_one_that_there_is_anyway() {
     }
     assert_eq!(identity.digest().await, before);
 }
+
+/// Requirement T3.
+#[tokio::test]
+async fn a_name_has_up_to_100_letters_and_a_description_255() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let longest = create(&identity, &ana, role(&"é".repeat(100), &"é".repeat(255))).await.unwrap();
+    let before = identity.digest().await;
+    let too_long = || role(&"x".repeat(101), &"x".repeat(256));
+    let refused = refusal(create(&identity, &ana, too_long()).await);
+    assert_eq!(refused.code, Code::InvalidArgument);
+    assert_eq!(refused.fields, ["company_role.name", "company_role.description"]);
+    let longer = pb::CompanyRole { id: longest.id, ..too_long() };
+    let refused = refusal(update(&identity, &ana, longer, &[]).await);
+    assert_eq!(refused.fields, ["company_role.name", "company_role.description"]);
+    assert_eq!(identity.digest().await, before);
+}

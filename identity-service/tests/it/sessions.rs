@@ -2,10 +2,6 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
-};
 use proto::{
     common::v1::{ErrorReason, Permission, Role},
     identity::v1::{self as pb, actor::Kind, revoke_all_sessions_request::Target},
@@ -17,8 +13,8 @@ use service_kit::{
 use tonic::{Code, Request, Status};
 
 use crate::support::{
-    Identity, PASSWORD, Person, bearing, coming_from, create_api_key, create_employee,
-    issue_tokens, old_and_new, signed,
+    Identity, PASSWORD, Person, bearing, code_in, coming_from, create_api_key, create_employee,
+    is_nowhere_in, issue_tokens, old_and_new, renamed, signed, with_checksum,
 };
 
 const STATEMENTS: &str = "rpc_statements_total{service=\"identity-service\",method=\"identity.v1.AuthService/IssueTokens\"}";
@@ -89,6 +85,27 @@ async fn an_access_token_calls_and_is_validated_like_an_employee_token_but_ends(
     let again = identity.open_session(&ana, "").await;
     assert_ne!(again.access_token, session.access_token);
     assert_ne!(again.refresh_token, session.refresh_token);
+}
+
+/// Security checklist 23: 15 minutes, then 30 days unless it is refreshed.
+#[tokio::test]
+async fn a_pair_is_good_for_as_long_as_the_contract_says() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let now = || service_kit::clock::now().timestamp();
+    let earliest = now();
+    let session = identity.open_session(&ana, "").await;
+    let pair = identity.refresh(&session.refresh_token).await.unwrap();
+    let latest = now() + 1;
+    for (access, refresh) in [
+        (session.access_expire_time, session.refresh_expire_time),
+        (pair.access_expire_time, pair.refresh_expire_time),
+    ] {
+        for (end, minutes) in [(access, 15), (refresh, 30 * 24 * 60)] {
+            let life = end.unwrap().seconds - minutes * 60;
+            assert!((earliest..=latest).contains(&life), "{minutes} minutes");
+        }
+    }
 }
 
 /// Security checklist 1: as at a log-in.
@@ -228,17 +245,9 @@ async fn a_token_two_generations_old_has_no_grace() {
 
 /// A secret with another letter in the part that proves it, and the checksum that goes with it.
 fn forged(secret: &str) -> String {
-    const DIGITS: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let (body, _) = secret.rsplit_once('_').unwrap();
     let (kept, last) = body.split_at(body.len() - 1);
-    let text = format!("{kept}{}", if last == "0" { "1" } else { "0" });
-    let mut checksum = crc32fast::hash(text.as_bytes());
-    let mut digits = String::new();
-    for _ in 0..6 {
-        digits.insert(0, char::from(DIGITS[checksum as usize % 62]));
-        checksum /= 62;
-    }
-    format!("{text}_{digits}")
+    with_checksum(&format!("{kept}{}", if last == "0" { "1" } else { "0" }))
 }
 
 /// Security checklist 16, 17 and 25.
@@ -259,7 +268,7 @@ async fn what_is_no_refresh_token_of_ours_refreshes_nothing_and_ends_nothing() {
         ("an access token", &session.access_token),
         ("an employee token", &ana.token),
         ("an API key", &key),
-        ("an API key by another name", &key.replacen("clk_", "clr_", 1)),
+        ("an API key by another name", &renamed(&key, "clr_")),
         ("nothing", ""),
         ("a long one", &"x".repeat(10_000)),
         ("a NUL", "\0"),
@@ -277,12 +286,12 @@ async fn a_refresh_token_calls_nothing() {
     let identity = Identity::start().await;
     let ana = identity.sign_up("ana").await;
     let refresh_token = identity.open_session(&ana, "").await.refresh_token;
-    for token in [&refresh_token, &refresh_token.replacen("clr_", "clk_", 1)] {
+    for token in [&refresh_token, &renamed(&refresh_token, "clk_")] {
         assert_eq!(reason(identity.me(token).await), "TOKEN_INVALID");
         assert_eq!(identity.not_validated(token).await, ErrorReason::TokenInvalid);
-        let logout = identity.auth().logout(bearing(token, pb::LogoutRequest {})).await;
-        assert_eq!(reason(logout), "TOKEN_INVALID");
     }
+    let log_out = bearing(&refresh_token, pb::LogoutRequest {});
+    assert_eq!(reason(identity.auth().logout(log_out).await), "TOKEN_INVALID");
     identity.refresh(&refresh_token).await.unwrap();
 }
 
@@ -632,7 +641,7 @@ async fn emptying_any_table_of_credentials_only_logs_people_out() {
     assert!(identity.is_taken(&ana.token).await);
 }
 
-/// Security checklist 16.
+/// Security checklist 13 and 16.
 #[tokio::test]
 async fn nothing_that_was_issued_is_found_in_the_database() {
     let identity = Identity::start().await;
@@ -650,8 +659,22 @@ async fn nothing_that_was_issued_is_found_in_the_database() {
     let changed = bearing(&pair.access_token, changed);
     let changed = identity.auth().change_password(changed).await.unwrap().into_inner();
 
-    let dump = identity.database.dump().await.to_lowercase();
+    let invitation = Some(pb::Invitation { email: "bob@example.com".into(), ..Default::default() });
+    let invite = pb::InviteEmployeeRequest { invitation, ..Default::default() };
+    let invite = bearing(&changed.token, invite);
+    identity.employees().invite_employee(invite).await.unwrap();
+    let ask = pb::RequestPasswordResetRequest { email: ana.email.clone(), ..Default::default() };
+    identity.auth().request_password_reset(ask).await.unwrap();
+    let letters = [
+        identity.letter(&ana.email, "Confirm your e-mail").await,
+        identity.letter(&ana.email, "Choose a new password").await,
+        identity.letter("bob@example.com", "Invitation").await,
+    ];
+    let [verify, reset, join] = letters.each_ref().map(|letter| code_in(letter));
+
+    let dump = identity.database.dump().await;
     assert!(dump.contains("ana@example.com") && dump.contains("robot"), "what is no secret is");
+    assert!(!is_nowhere_in(&dump, "ana@example.com"), "and would be found");
     for issued in [
         PASSWORD,
         "another horse battery",
@@ -662,23 +685,11 @@ async fn nothing_that_was_issued_is_found_in_the_database() {
         &pair.access_token,
         &pair.refresh_token,
         &key,
+        verify,
+        reset,
+        join,
     ] {
-        // Of a token with several parts, also the one that makes it worth something.
-        let last = issued.rsplit(['.', ' ']).next().unwrap();
-        let secret = issued.split('_').nth(1).unwrap_or(issued);
-        for part in [issued, last, secret] {
-            if part.len() < 16 {
-                continue;
-            }
-            for written in [
-                part.to_owned(),
-                hex::encode(part),
-                STANDARD_NO_PAD.encode(part),
-                URL_SAFE_NO_PAD.encode(part),
-            ] {
-                assert!(!dump.contains(&written.to_lowercase()), "{issued} as {written}");
-            }
-        }
+        assert!(is_nowhere_in(&dump, issued), "{issued}");
     }
 }
 
@@ -721,6 +732,59 @@ async fn two_processes_on_one_database_agree_at_every_moment() {
     assert_eq!(reason(one.me(&session.access_token).await), "TOKEN_REVOKED");
     one.auth().logout(signed(&ana, pb::LogoutRequest {})).await.unwrap();
     assert_eq!(reason(two.me(&ana.token).await), "TOKEN_REVOKED");
+}
+
+/// Security checklist 19: on every replica, whatever kind of credential.
+#[tokio::test]
+async fn what_happens_to_a_person_in_one_process_holds_at_the_next_call_to_another() {
+    let one = Identity::start().await;
+    let two = one.replica().await;
+    let ana = one.sign_up("ana").await;
+    let bob = one.add(&ana, "bob", Role::SuperAdmin).await;
+    let session = one.open_session(&bob, "").await;
+    let key = one.api_key(&bob, &[Permission::ViewAudit, Permission::ManageRoles]).await;
+    let credentials = [&bob.token, &session.access_token];
+    let all = [&bob.token, &session.access_token, &key];
+    let holds = |found: &pb::Identity, permission: Permission| {
+        found.permissions.contains(&permission.into())
+    };
+    for credential in all {
+        assert!(holds(&two.validated(credential).await, Permission::ViewAudit));
+    }
+
+    one.set_role(&ana, bob.id, Role::Admin).await.unwrap();
+    for credential in all {
+        let found = two.validated(credential).await;
+        assert!(!holds(&found, Permission::ViewAudit) && holds(&found, Permission::ManageRoles));
+    }
+    one.grant(&ana, bob.id, &[Permission::ViewAudit]).await.unwrap();
+    for credential in all {
+        assert!(holds(&two.validated(credential).await, Permission::ViewAudit));
+    }
+    one.set_active(&ana, bob.id, false).await.unwrap();
+    for credential in credentials {
+        assert_eq!(reason(two.me(credential).await), "EMPLOYEE_INACTIVE");
+    }
+    assert_ne!(two.not_validated(&key).await, ErrorReason::Unspecified);
+    one.set_active(&ana, bob.id, true).await.unwrap();
+    for credential in all {
+        two.validated(credential).await;
+    }
+
+    let (old_password, new_password) = (PASSWORD.into(), "another horse battery".into());
+    let change = pb::ChangePasswordRequest { old_password, new_password };
+    let changed = one.auth().change_password(bearing(&session.access_token, change)).await;
+    let changed = changed.unwrap().into_inner().token;
+    assert_eq!(reason(two.me(&bob.token).await), "TOKEN_REVOKED");
+    assert!(two.is_taken(&changed).await && two.is_taken(&session.access_token).await);
+
+    one.delete(&ana, bob.id).await.unwrap();
+    for credential in [&changed, &session.access_token] {
+        assert_eq!(reason(two.me(credential).await), "TOKEN_REVOKED");
+    }
+    assert_eq!(two.not_validated(&key).await, ErrorReason::TokenRevoked);
+    assert_eq!(reason(two.refresh(&session.refresh_token).await), "TOKEN_REVOKED");
+    assert!(two.is_taken(&ana.token).await);
 }
 
 /// Security checklist 24: rotation with overlap.

@@ -13,7 +13,7 @@ use service_kit::{
 };
 use tonic::Code;
 
-use crate::support::{Identity, PASSWORD, numbers, signed, someone};
+use crate::support::{Identity, PASSWORD, issue_tokens, login, numbers, sign_up, signed, someone};
 
 /// Who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -276,6 +276,38 @@ pub const EXAMPLES: &[Example] = &[
     }),
 ];
 
+/// Calls that nobody need be signed in for.
+pub const PUBLIC: &[Example] = &[
+    example("/identity.v1.AuthService/IssueTokens", Nothing, |_| {
+        issue_tokens("owner@example.com", PASSWORD, "").encode_to_vec()
+    }),
+    example("/identity.v1.AuthService/Login", Nothing, |_| {
+        login("owner@example.com", PASSWORD).encode_to_vec()
+    }),
+    example("/identity.v1.AuthService/Logout", Nothing, nothing),
+    example("/identity.v1.AuthService/SignUp", Nothing, |_| sign_up("newcomer").encode_to_vec()),
+];
+
+/// What must be so before a call that it changes something; `{employee}` and `{company_role}`
+/// stand for those whom it is about.
+const BEFORE: &[(&str, &str)] = &[
+    (
+        "/identity.v1.AccountService/ReopenAccount",
+        "UPDATE identity.accounts SET close_time = now()",
+    ),
+    (
+        "/identity.v1.EmployeeService/UndeleteEmployee",
+        "UPDATE identity.employees SET delete_time = now() WHERE id = {employee}",
+    ),
+    // Else nobody would be touched.
+    ("/identity.v1.RoleService/DeleteCompanyRole", ASSIGNED),
+    ("/identity.v1.RoleService/UnassignCompanyRole", ASSIGNED),
+];
+
+const ASSIGNED: &str = "INSERT INTO identity.employee_company_roles
+         SELECT account_id, {employee}, id FROM identity.company_roles WHERE id = {company_role}
+         ON CONFLICT DO NOTHING";
+
 fn nothing(_: &About) -> Vec<u8> {
     Vec::new()
 }
@@ -460,6 +492,16 @@ impl Stage {
         }
     }
 
+    /// Makes it so that a call changes something.
+    pub async fn prepare(&self, method: &str, about: &About) {
+        for (_, before) in BEFORE.iter().filter(|(of, _)| *of == method) {
+            let before = before
+                .replace("{employee}", &about.employee.to_string())
+                .replace("{company_role}", &about.company_role.to_string());
+            self.identity.database.execute(&before).await;
+        }
+    }
+
     /// How many acts are on record.
     pub async fn recorded(&self) -> i64 {
         let counted: Vec<(i64,)> =
@@ -509,5 +551,7 @@ pub fn targets(example: &Example, actor: &Actor) -> Vec<Whom> {
 /// Whether a method is for changing something.
 pub fn changes(method: &str) -> bool {
     let name = method.rsplit('/').next().unwrap();
-    !["Get", "List", "BatchGet", "Validate", "Watch"].iter().any(|read| name.starts_with(read))
+    !["Get", "List", "BatchGet", "BatchResolve", "Validate", "Watch"]
+        .iter()
+        .any(|read| name.starts_with(read))
 }

@@ -12,7 +12,7 @@ use proto::{
 use service_kit::testing::refusal::refusal;
 use tonic::{Code, Request};
 
-use crate::support::{Identity, SERVICE_SECRET, signed};
+use crate::support::{Identity, SERVICE_SECRET, from_service, renamed, signed, with_checksum};
 
 #[tokio::test]
 async fn a_good_credential_is_somebody_with_what_they_may_do() {
@@ -160,4 +160,118 @@ async fn without_a_limit_a_token_lives_on_and_its_use_is_not_written() {
     identity.me(&ana.token).await.unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(identity.digest().await, before);
+}
+
+/// Whoever keeps an answer keeps it until the log has a higher number.
+///
+/// Security checklist 20.
+#[tokio::test]
+async fn an_answer_says_where_in_the_log_it_was_read() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let session = identity.open_session(&ana, "").await.access_token;
+    let key = identity.api_key(&ana, &[]).await;
+    let nobodys = "0".repeat(40);
+    let mut tokens = TokenServiceClient::new(identity.channel.clone());
+    let mut number = 0;
+    for _ in 0..3 {
+        let head = "SELECT epoch::text, number FROM identity.feeds WHERE name = 'revocations'";
+        let [head] = identity.rows::<(String, i64)>(head).await.try_into().unwrap();
+        assert_eq!(head.1, number);
+        for credential in [&ana.token, &session, &key, &nobodys] {
+            let ask = pb::ValidateTokenRequest { credential: credential.clone() };
+            let answer = tokens.validate_token(from_service(ask)).await.unwrap().into_inner();
+            let position = answer.log_position.unwrap();
+            assert_eq!((position.epoch, position.number), head, "{credential}");
+        }
+        // What takes nothing away moves nothing.
+        identity.set_name(&ana, &format!("Ana {number}")).await;
+        let bob = identity.add(&ana, &format!("bob{number}"), Role::Employee).await;
+        identity.delete(&ana, bob.id).await.unwrap();
+        number += 1;
+    }
+    // What looks like none of ours is refused unread.
+    let ask = pb::ValidateTokenRequest { credential: "nonsense".to_owned() };
+    let answer = tokens.validate_token(from_service(ask)).await.unwrap().into_inner();
+    assert_eq!(answer.log_position, None);
+}
+
+/// Security checklist 17 and 27: what looks like none of ours is refused unasked, and whatever
+/// does at the one look-up.
+#[tokio::test]
+async fn what_has_not_the_form_of_a_credential_costs_no_statement() {
+    const STATEMENTS: &str = "rpc_statements_total{service=\"identity-service\",method=\"identity.v1.AuthService/GetMe\"}";
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let key = identity.api_key(&ana, &[]).await;
+    let access = identity.open_session(&ana, "").await.access_token;
+    let (head, signature) = access.rsplit_once('.').unwrap();
+    let cost = async |credential: &str| {
+        let before = identity.figure(STATEMENTS).await;
+        assert_eq!(refusal(identity.me(credential).await).reason, "TOKEN_INVALID", "{credential}");
+        identity.figure(STATEMENTS).await - before
+    };
+    for credential in [
+        &ana.token[1..],
+        &format!("{}0", ana.token),
+        &ana.token.to_uppercase().replace(|letter: char| letter.is_ascii_digit(), "A"),
+        &ana.token.replace(|letter: char| letter.is_ascii_digit(), "g"),
+        &key[..key.len() - 1],
+        &format!("{}{}", &key[..key.len() - 1], if key.ends_with('0') { '1' } else { '0' }),
+        &key.replacen("clk_", "clr_", 1),
+        &renamed(&key, "clr_"),
+        head,
+        &format!("{head}."),
+        &format!("{head}.{}", signature.chars().rev().collect::<String>()),
+        &"x".repeat(4_000),
+    ] {
+        assert_eq!(cost(credential).await, 0, "{credential}");
+    }
+    let unknown_key = with_checksum(&format!("clk_{}", "0".repeat(43)));
+    for credential in ["0".repeat(40), unknown_key] {
+        assert_eq!(cost(&credential).await, 1, "{credential}");
+    }
+}
+
+/// Requirement K2, and K3's unique index.
+#[tokio::test]
+async fn tokens_are_kept_in_the_old_columns_and_go_with_their_row_of_employees() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let bob = identity.add(&ana, "bob", Role::Employee).await;
+    let session = identity.open_session(&bob, "").await.access_token;
+    let columns = "SELECT concat_ws(' ', column_name, data_type, character_maximum_length,
+                       CASE is_nullable WHEN 'NO' THEN 'not null' END, column_default)
+                   FROM information_schema.columns
+                   WHERE table_schema = 'identity' AND table_name = 'employee_tokens'";
+    let columns: Vec<(String,)> = identity.rows(columns).await;
+    for column in [
+        "key character varying 40 not null",
+        "user_id bigint not null",
+        "created timestamp with time zone not null now()",
+        "account_id bigint not null",
+        "sealed bytea not null",
+    ] {
+        assert!(columns.contains(&(column.to_owned(),)), "{column} is not in {columns:?}");
+    }
+    let constraints = "SELECT pg_get_constraintdef(oid) FROM pg_constraint
+                       WHERE conrelid = 'identity.employee_tokens'::regclass";
+    let constraints: Vec<(String,)> = identity.rows(constraints).await;
+    for constraint in [
+        "PRIMARY KEY (key)",
+        "UNIQUE (user_id)",
+        "FOREIGN KEY (account_id, user_id) REFERENCES identity.employees(account_id, id) ON DELETE CASCADE",
+    ] {
+        assert!(constraints.contains(&(constraint.to_owned(),)), "{constraints:?}");
+    }
+
+    // Whoever does it by hand.
+    let delete = format!("DELETE FROM identity.employees WHERE id = {}", bob.id);
+    identity.database.execute(&delete).await;
+    for credential in [&bob.token, &session] {
+        assert_eq!(refusal(identity.me(credential).await).reason, "TOKEN_INVALID");
+    }
+    let left = format!("SELECT count(*) FROM identity.employee_tokens WHERE user_id = {}", bob.id);
+    assert_eq!(identity.rows::<(i64,)>(&left).await, [(0,)]);
+    identity.me(&ana.token).await.unwrap();
 }

@@ -17,9 +17,11 @@ pub mod health;
 pub mod hostile;
 pub mod http;
 pub mod isolation;
+pub mod pages;
 pub mod plans;
 pub mod raw;
 pub mod refusal;
+pub mod repeats;
 pub mod row_security;
 
 pub use cluster::TestDatabase;

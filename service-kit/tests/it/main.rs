@@ -11,6 +11,7 @@ mod arrivals;
 mod browsers;
 mod deadlines;
 mod draining;
+mod floods;
 mod harness;
 mod lines;
 mod messages;
