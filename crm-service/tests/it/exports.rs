@@ -114,7 +114,7 @@ async fn nobody_takes_out_what_they_do_not_see() {
     let denied = refusal(crm.export(&eve.person, pb::ExportClientsRequest::default()).await);
     assert_eq!(denied.said(), (Code::PermissionDenied, "PERMISSION_DENIED"));
     assert_eq!(denied.message, "This needs the permission export_data.");
-    crm.grant(&ana, eve.id, &[Permission::ExportData]).await;
+    crm.grant(&ana, &eve.person, &[Permission::ExportData]).await;
     let hers = crm.exported(&eve.person, pb::ExportClientsRequest::default()).await;
     assert_eq!(hers, ["Bob"]);
 }

@@ -486,7 +486,7 @@ async fn a_client_that_the_caller_does_not_see_is_not_changed() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
     let eve = crm.hire(&ana, "eve").await;
-    crm.grant(&ana, eve.id, &[Permission::ImportData]).await;
+    crm.grant(&ana, &eve.person, &[Permission::ImportData]).await;
     crm.show_only_assigned(&ana).await;
     crm.create(&ana, with_email("Ada", "ada@example.com")).await;
     let hers = pb::Client { coach_id: eve.id, ..with_email("Bob", "bob@example.com") };

@@ -224,7 +224,6 @@ fn shown(row: &Row) -> [&str; 4] {
 
 /// Security checklist 60: also where it is looked into later.
 #[tokio::test]
-#[ignore = "whoever looks into it does not know yet which call asked"]
 async fn asking_for_a_way_back_in_is_on_record_with_the_call_that_asked() {
     let identity = Identity::start().await;
     let ana = identity.sign_up("ana").await;

@@ -60,7 +60,7 @@ impl TestDatabase {
     pub async fn at(settings: DatabaseSettings, schema: &'static Schema) -> Self {
         let url = settings.url.expose();
         let owner = PgPoolOptions::new().max_connections(2).connect(url).await.unwrap();
-        Self { settings, owner, schema: schema.name }
+        Self { settings, owner, schema: schema.name, ignored: &[] }
     }
 
     /// Every row of the schema, digested: equal before and after a call that wrote nothing.
