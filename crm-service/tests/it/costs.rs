@@ -12,8 +12,8 @@ use service_kit::testing::{
 };
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
-/// Account 1 has few clients, account 2 many. Employee 11 coaches all of the first, 21 all of the
-/// second.
+/// Account 1 has few clients, account 2 many, and there are others. Employee 11 coaches all of the
+/// first, 21 all of the second.
 const FEW: i64 = 1_000;
 const MANY: i64 = 100_000;
 
@@ -23,7 +23,7 @@ async fn populated() -> TestDatabase {
     database
         .execute(&format!(
             "SET session_replication_role = replica;
-             INSERT INTO crm.accounts VALUES (1), (2);
+             INSERT INTO crm.accounts SELECT generate_series(1, 1000);
              INSERT INTO crm.employees
              SELECT a, a * 10 + 1, 'Name', 'active', 'epoch', 1 FROM generate_series(1, 2) a;
              INSERT INTO crm.clients
@@ -39,13 +39,16 @@ async fn populated() -> TestDatabase {
              INSERT INTO crm.client_counts
              SELECT account_id, employee_id, status, count(*)
              FROM crm.clients, LATERAL (VALUES (0), (coach_id)) AS member (employee_id)
-             GROUP BY account_id, employee_id, status;
-             SET session_replication_role = DEFAULT;
-             VACUUM (ANALYZE) crm.clients;
-             VACUUM (ANALYZE) crm.client_members;
-             VACUUM (ANALYZE) crm.client_counts"
+             GROUP BY account_id, employee_id, status
+             UNION ALL
+             SELECT id, employee_id, 'active', 1
+             FROM crm.accounts, generate_series(0, 5) AS employee_id WHERE id > 2;
+             SET session_replication_role = DEFAULT"
         ))
         .await;
+    for table in ["clients", "client_members", "client_counts"] {
+        database.execute(&format!("VACUUM (ANALYZE) crm.{table}")).await;
+    }
     database
 }
 
