@@ -16,7 +16,10 @@ use super::{
     statistics::Statistics,
     work::WHOLE_ACCOUNT,
 };
-use crate::{accounts::met, visibility::Scope};
+use crate::{
+    accounts::met,
+    visibility::{Scope, seen},
+};
 
 type ClientQuery<'q> = QueryAs<'q, Postgres, Client, PgArguments>;
 
@@ -43,15 +46,6 @@ macro_rules! of_member {
     () => {
         " FROM (SELECT client_id AS id, create_time, name_key, is_live
                 FROM crm.client_members WHERE account_id = "
-    };
-}
-
-/// Whether the client `$2` is one of those that the employee `$3`, or anybody, sees.
-macro_rules! is_seen {
-    () => {
-        "($3::bigint IS NULL OR EXISTS (
-             SELECT 1 FROM crm.client_members
-             WHERE account_id = $1 AND employee_id = $3 AND client_id = $2))"
     };
 }
 
@@ -98,7 +92,7 @@ pub async fn find(tx: &mut TenantTx, scope: Scope, id: i64) -> Result<Option<Cli
         columns!(),
         " FROM crm.clients
          WHERE account_id = $1 AND id = $2 AND delete_time IS NULL AND ",
-        is_seen!()
+        seen!("$2")
     ))
     .bind(account_id)
     .bind(id)
@@ -123,7 +117,7 @@ pub async fn lock(tx: &mut TenantTx, scope: Scope, id: i64) -> Result<Option<Cli
         "SELECT ",
         columns!(),
         " FROM crm.clients WHERE account_id = $1 AND id = $2 AND ",
-        is_seen!(),
+        seen!("$2"),
         " FOR NO KEY UPDATE"
     ))
     .bind(account_id)

@@ -1,5 +1,6 @@
 //! Who looks after a client: parts given, moved and taken.
 
+use prost::Message;
 use proto::crm::v1 as pb;
 use service_kit::testing::refusal::{Refusal, refusal};
 use tonic::Code;
@@ -37,6 +38,93 @@ impl Crm {
         let mut digest = self.database.digest().await;
         digest.retain(|(table, _)| table != "employees" && table != "accounts");
         digest
+    }
+}
+
+/// Output only in a request.
+pub const IGNORED: &[(&str, &str)] = &[("/crm.v1.ClientService/CreateClient", "client.id")];
+
+pub const OMITTED: &[(&str, &str)] = &[
+    ("/crm.v1.ClientService/BatchGetClients", "ids"),
+    ("/crm.v1.ClientService/GetClientStatistics", "closer_id"),
+    ("/crm.v1.ClientService/GetClientStatistics", "coach_id"),
+    ("/crm.v1.ClientService/GetClientStatistics", "setter_id"),
+    ("/crm.v1.ClientService/ListClients", "closer_id"),
+    ("/crm.v1.ClientService/ListClients", "coach_id"),
+    ("/crm.v1.ClientService/ListClients", "setter_id"),
+    ("/crm.v1.ClientService/ListMyClients", "closer_id"),
+    ("/crm.v1.ClientService/ListMyClients", "coach_id"),
+    ("/crm.v1.ClientService/ListMyClients", "setter_id"),
+];
+
+/// A client whom nothing was sold to, and somebody who has every part in it.
+pub struct Care {
+    client: i64,
+    employee: i64,
+}
+
+impl Crm {
+    pub async fn care(&self, by: &Person) -> Care {
+        let employee = self.id_of(by).await;
+        let client = pb::Client {
+            coach_id: employee,
+            closer_id: employee,
+            setter_id: employee,
+            ..named("Ada", "")
+        };
+        Care { client: self.create(by, client).await.id, employee }
+    }
+}
+
+impl Care {
+    /// Calls of ClientService that succeed.
+    pub fn examples(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let id = self.client;
+        let client = Some(pb::Client { id, first_name: "Eve".into(), ..Default::default() });
+        let new = Some(named("Eve", ""));
+        vec![
+            (
+                "/crm.v1.ClientService/CreateClient",
+                pb::CreateClientRequest { client: new, ..Default::default() }.encode_to_vec(),
+            ),
+            ("/crm.v1.ClientService/GetClient", pb::GetClientRequest { id }.encode_to_vec()),
+            (
+                "/crm.v1.ClientService/BatchGetClients",
+                pb::BatchGetClientsRequest { ids: vec![id] }.encode_to_vec(),
+            ),
+            (
+                "/crm.v1.ClientService/ListClients",
+                pb::ListClientsRequest::default().encode_to_vec(),
+            ),
+            (
+                "/crm.v1.ClientService/ListMyClients",
+                pb::ListMyClientsRequest::default().encode_to_vec(),
+            ),
+            (
+                "/crm.v1.ClientService/GetClientStatistics",
+                pb::GetClientStatisticsRequest::default().encode_to_vec(),
+            ),
+            (
+                "/crm.v1.ClientService/UpdateClient",
+                pb::UpdateClientRequest { client, ..Default::default() }.encode_to_vec(),
+            ),
+            (
+                "/crm.v1.ClientService/DeleteClient",
+                pb::DeleteClientRequest { id, ..Default::default() }.encode_to_vec(),
+            ),
+            (
+                "/crm.v1.ClientService/UndeleteClient",
+                pb::UndeleteClientRequest { id, ..Default::default() }.encode_to_vec(),
+            ),
+        ]
+    }
+
+    /// The row that a field of ClientService names.
+    pub fn named(&self, method: &str, field: &str) -> Option<i64> {
+        let is_ours = method.contains(".ClientService/");
+        let of_part =
+            ["coach_id", "closer_id", "setter_id"].iter().any(|part| field.ends_with(part));
+        is_ours.then_some(if of_part { self.employee } else { self.client })
     }
 }
 

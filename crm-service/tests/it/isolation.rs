@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use crm_service::POLICY;
-use prost::Message;
 use proto::crm::v1 as pb;
 use service_kit::testing::isolation::{Ids, Service, id_fields, leaks};
 
 use crate::{
-    sales,
+    assignments, sales,
     support::{Crm, named, signed},
 };
 
@@ -17,35 +16,22 @@ async fn no_id_reaches_into_another_account() {
     let crm = Crm::start().await;
     let (ana, bob) = (crm.sign_up("ana").await, crm.sign_up("bob").await);
     let (hers, his) = (crm.sale(&ana).await, crm.sale(&bob).await);
-    // One whom nothing was sold to, so that whatever is done to her stands in nobody's way.
-    let id = crm.create(&ana, named("Ada", "")).await.id;
-    let client = Some(pb::Client { id, first_name: "Eve".into(), ..Default::default() });
-    let examples = hers.examples("").into_iter().chain([
-        ("/crm.v1.ClientService/GetClient", pb::GetClientRequest { id }.encode_to_vec()),
-        (
-            "/crm.v1.ClientService/UpdateClient",
-            pb::UpdateClientRequest { client, ..Default::default() }.encode_to_vec(),
-        ),
-        (
-            "/crm.v1.ClientService/DeleteClient",
-            pb::DeleteClientRequest { id, ..Default::default() }.encode_to_vec(),
-        ),
-        (
-            "/crm.v1.ClientService/UndeleteClient",
-            pb::UndeleteClientRequest { id, ..Default::default() }.encode_to_vec(),
-        ),
-    ]);
-    let ignored = [&[("/crm.v1.ClientService/CreateClient", "client.id")], sales::IGNORED].concat();
+    let (own, foreign) = (crm.care(&ana).await, crm.care(&bob).await);
+    let examples = hers.examples("").into_iter().chain(own.examples());
+    let ignored = [assignments::IGNORED, sales::IGNORED].concat();
+    let omitted = [assignments::OMITTED, sales::OMITTED].concat();
     let service = Service {
         package: "crm.v1",
         policy: POLICY,
         ignored: &ignored,
-        omitted: sales::OMITTED,
+        omitted: &omitted,
         examples: examples.collect(),
     };
     let before = crm.database.digest().await;
-    let foreign =
-        |method: &str, field: &str| Ids { foreign: his.named(method, field), unknown: 999_999 };
+    let foreign = |method: &str, field: &str| Ids {
+        foreign: foreign.named(method, field).unwrap_or_else(|| his.named(method, field)),
+        unknown: 999_999,
+    };
     assert_eq!(leaks(&service, &crm.channel, &ana.token, foreign).await, Vec::<String>::new());
     assert_eq!(crm.database.digest().await, before, "nothing was written");
 
@@ -53,7 +39,7 @@ async fn no_id_reaches_into_another_account() {
     // And it can fail: with one's own id every one of the calls succeeds, and with a call
     // that has no example it says so.
     let own = |method: &str, field: &str| Ids {
-        foreign: if method.contains(".ClientService/") { id } else { hers.named(method, field) },
+        foreign: own.named(method, field).unwrap_or_else(|| hers.named(method, field)),
         unknown: 999_999,
     };
     assert_eq!(leaks(&service, &crm.channel, &ana.token, own).await.len(), all);

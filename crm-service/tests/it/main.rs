@@ -7,6 +7,7 @@ mod assignments;
 mod client_packages;
 mod clients;
 mod conventions;
+mod costs;
 mod directory;
 mod exports;
 mod health;

@@ -2,6 +2,7 @@
 
 use proto::{
     common::v1::{Permission, Role},
+    crm::v1 as pb,
     identity::v1::{
         self as id, EmployeeClientVisibility, account_service_client::AccountServiceClient,
         api_key_service_client::ApiKeyServiceClient, auth_service_client::AuthServiceClient,
@@ -35,21 +36,34 @@ impl Crm {
 
     /// Lets employees see the clients only in which they have a part.
     pub async fn show_only_assigned(&self, by: &Person) {
-        let settings = id::AccountSettings {
-            employee_client_visibility: EmployeeClientVisibility::Assigned.into(),
-            ..Default::default()
-        };
-        let request = id::UpdateAccountRequest {
-            account: Some(id::Account { settings: Some(settings), ..Default::default() }),
-            ..Default::default()
-        };
+        let employee_client_visibility = EmployeeClientVisibility::Assigned.into();
+        self.set(by, id::AccountSettings { employee_client_visibility, ..Default::default() })
+            .await;
+    }
+
+    /// The same, and makes somebody the coach of one.
+    pub async fn assign(&self, by: &Person, to: &Person, client_id: i64) {
+        self.show_only_assigned(by).await;
+        let client =
+            pb::Client { id: client_id, coach_id: self.id_of(to).await, ..Default::default() };
+        self.update(by, client, &["coach_id"]).await.unwrap();
+    }
+
+    /// Changes the account's settings.
+    pub async fn set(&self, by: &Person, settings: id::AccountSettings) {
+        let account = id::Account { settings: Some(settings), ..Default::default() };
+        let request = id::UpdateAccountRequest { account: Some(account), ..Default::default() };
         let mut accounts = AccountServiceClient::new(self.identity.channel.clone());
         accounts.update_account(signed(by, request)).await.unwrap();
     }
 
-    pub async fn grant(&self, by: &Person, to: i64, permissions: &[Permission]) {
-        let permissions = permissions.iter().map(|permission| (*permission).into()).collect();
-        let request = id::UpdatePermissionsRequest { id: to, permissions, ..Default::default() };
+    /// Grants permissions to somebody beyond their role, and takes away the others.
+    pub async fn grant(&self, by: &Person, to: &Person, permissions: &[Permission]) {
+        let request = id::UpdatePermissionsRequest {
+            id: self.id_of(to).await,
+            permissions: permissions.iter().map(|permission| (*permission).into()).collect(),
+            ..Default::default()
+        };
         let mut employees = EmployeeServiceClient::new(self.identity.channel.clone());
         employees.update_permissions(signed(by, request)).await.unwrap();
     }

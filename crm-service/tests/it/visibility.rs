@@ -126,14 +126,14 @@ async fn either_permission_on_clients_lets_an_employee_see_all_of_them() {
     let office = Office::open().await;
     let Office { crm, ana, eve, clients } = &office;
     for permission in [Permission::ViewAllClients, Permission::ManageAllClients] {
-        crm.grant(ana, eve.id, &[permission]).await;
+        crm.grant(ana, &eve.person, &[permission]).await;
         office.sees(&eve.person, clients).await;
         let change = pb::Client { id: clients[3], notes: "Seen.".into(), ..Default::default() };
         let changed = crm.update(&eve.person, change, &["notes"]).await;
         assert_eq!(changed.is_ok(), permission == Permission::ManageAllClients);
-        crm.grant(ana, eve.id, &[]).await;
+        crm.grant(ana, &eve.person, &[]).await;
     }
-    crm.grant(ana, eve.id, &[Permission::ViewPayments, Permission::ManagePackages]).await;
+    crm.grant(ana, &eve.person, &[Permission::ViewPayments, Permission::ManagePackages]).await;
     office.sees(&eve.person, &clients[..2]).await;
 }
 
@@ -171,7 +171,7 @@ async fn ones_own_clients_say_which_part_one_has() {
     assert_eq!(shown(crm.mine(&eve.person, ask()).await), own);
     // Whatever else one sees.
     assert_eq!(shown(crm.mine(ana, ask()).await), []);
-    crm.grant(ana, eve.id, &[Permission::ViewAllClients]).await;
+    crm.grant(ana, &eve.person, &[Permission::ViewAllClients]).await;
     assert_eq!(shown(crm.mine(&eve.person, ask()).await), own);
 
     let filtered = pb::ListMyClientsRequest {
