@@ -42,13 +42,27 @@ impl Crm {
 }
 
 /// Output only in a request.
-pub const IGNORED: &[(&str, &str)] = &[("/crm.v1.ClientService/CreateClient", "client.id")];
+pub const IGNORED: &[(&str, &str)] = &[
+    ("/crm.v1.ClientService/BatchImportClients", "rows.id"),
+    ("/crm.v1.ClientService/CreateClient", "client.id"),
+    ("/crm.v1.ClientService/ImportClients", "rows.id"),
+];
 
 pub const OMITTED: &[(&str, &str)] = &[
     ("/crm.v1.ClientService/BatchGetClients", "ids"),
+    // A row is refused, and the call is not.
+    ("/crm.v1.ClientService/BatchImportClients", "rows.closer_id"),
+    ("/crm.v1.ClientService/BatchImportClients", "rows.coach_id"),
+    ("/crm.v1.ClientService/BatchImportClients", "rows.setter_id"),
+    ("/crm.v1.ClientService/ExportClients", "closer_id"),
+    ("/crm.v1.ClientService/ExportClients", "coach_id"),
+    ("/crm.v1.ClientService/ExportClients", "setter_id"),
     ("/crm.v1.ClientService/GetClientStatistics", "closer_id"),
     ("/crm.v1.ClientService/GetClientStatistics", "coach_id"),
     ("/crm.v1.ClientService/GetClientStatistics", "setter_id"),
+    ("/crm.v1.ClientService/ImportClients", "rows.closer_id"),
+    ("/crm.v1.ClientService/ImportClients", "rows.coach_id"),
+    ("/crm.v1.ClientService/ImportClients", "rows.setter_id"),
     ("/crm.v1.ClientService/ListClients", "closer_id"),
     ("/crm.v1.ClientService/ListClients", "coach_id"),
     ("/crm.v1.ClientService/ListClients", "setter_id"),
@@ -82,7 +96,21 @@ impl Care {
         let id = self.client;
         let client = Some(pb::Client { id, first_name: "Eve".into(), ..Default::default() });
         let new = Some(named("Eve", ""));
+        let rows = || vec![named("Eve", "")];
         vec![
+            (
+                "/crm.v1.ClientService/ImportClients",
+                pb::ImportClientsRequest { options: None, rows: rows() }.encode_to_vec(),
+            ),
+            (
+                "/crm.v1.ClientService/BatchImportClients",
+                pb::BatchImportClientsRequest { rows: rows(), ..Default::default() }
+                    .encode_to_vec(),
+            ),
+            (
+                "/crm.v1.ClientService/ExportClients",
+                pb::ExportClientsRequest::default().encode_to_vec(),
+            ),
             (
                 "/crm.v1.ClientService/CreateClient",
                 pb::CreateClientRequest { client: new, ..Default::default() }.encode_to_vec(),

@@ -75,11 +75,17 @@ async fn no_id_reaches_into_another_account() {
         omitted: &omitted,
         examples: hers.examples(),
     };
-    let before = crm.database.digest().await;
+    // Who takes clients out is recorded, also where there are none.
+    let written = || async {
+        let mut digest = crm.database.digest().await;
+        digest.retain(|(table, _)| table != "audit_events");
+        digest
+    };
+    let before = written().await;
     let foreign =
         |method: &str, field: &str| Ids { foreign: his.named(method, field), unknown: 999_999 };
     assert_eq!(leaks(&service, &crm.channel, &ana.token, foreign).await, Vec::<String>::new());
-    assert_eq!(crm.database.digest().await, before, "nothing was written");
+    assert_eq!(written().await, before, "nothing was written");
 
     let all = id_fields(&service).len();
     // And it can fail: with one's own id every one of the calls succeeds, and with a call
