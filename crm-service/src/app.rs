@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use proto::crm::v1::{
-    client_service_server::ClientServiceServer, payment_service_server::PaymentServiceServer,
+    client_package_service_server::ClientPackageServiceServer,
+    client_service_server::ClientServiceServer, instalment_service_server::InstalmentServiceServer,
+    package_service_server::PackageServiceServer, payment_service_server::PaymentServiceServer,
 };
 use service_kit::{
     auth::{Gate, ServiceSecrets},
@@ -21,7 +23,15 @@ use service_kit::{
 use tonic::service::Routes;
 
 use crate::{
-    POLICY, SCHEMA, Settings, authenticator::AskIdentity, clients::rpc::Clients, housekeeping,
+    POLICY, SCHEMA, Settings,
+    authenticator::AskIdentity,
+    client_packages::rpc::ClientPackages,
+    clients::{rpc::Clients, watch::news::News},
+    directory::{self, Directory},
+    housekeeping,
+    identity::Identity,
+    instalments::rpc::Instalments,
+    packages::rpc::Packages,
     payments::rpc::Payments,
 };
 
@@ -31,16 +41,30 @@ pub const NAME: &str = "crm-service";
 /// Puts the service together: connected, but not listening yet.
 pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, StartError> {
     let keys = Arc::new(Keyring::from_setting("CRM_KEYS", settings.keys.as_ref())?);
-    let authenticator = Arc::new(AskIdentity::new(&settings.identity)?);
+    let identity = Identity::new(&settings.identity)?;
     let db = Db::connect(database(settings)?, &SCHEMA).await?;
     let repeats = Repeats::new(keys.clone());
     let metrics = Metrics::new(NAME);
-    let background = vec![housekeeping::task(&db, &settings.housekeeping, &metrics)];
+    let directory = Directory { db: db.clone(), identity: identity.clone() };
+    let news = Arc::new(News::new(db.clone()));
+    let background = vec![
+        news.task(),
+        directory::follow::task(directory.clone()),
+        housekeeping::task(&db, &settings.housekeeping, &metrics),
+    ];
 
-    let clients = Clients { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let clients =
+        Clients { db: db.clone(), keys: keys.clone(), repeats: repeats.clone(), directory, news };
+    let packages = Packages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let client_packages =
+        ClientPackages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
+    let instalments = Instalments { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
     let payments = Payments { db: db.clone(), keys, repeats };
     let server = &settings.server;
     let routes = Routes::new(limited!(ClientServiceServer::new(clients), server))
+        .add_service(limited!(PackageServiceServer::new(packages), server))
+        .add_service(limited!(ClientPackageServiceServer::new(client_packages), server))
+        .add_service(limited!(InstalmentServiceServer::new(instalments), server))
         .add_service(limited!(PaymentServiceServer::new(payments), server));
 
     Ok(App {
@@ -49,7 +73,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         pages: Router::new(),
         gate: Gate {
             policy: Policy::new(POLICY),
-            authenticator,
+            authenticator: Arc::new(AskIdentity(identity)),
             // No service calls this one.
             service_secrets: ServiceSecrets::default(),
             reflection: server.reflection,

@@ -1,15 +1,22 @@
 //! crm-service: the clients of an account, and what they buy.
 
+mod accounts;
 mod app;
 mod authenticator;
+mod buyer;
+mod client_packages;
 mod clients;
 pub mod config;
 mod constraints;
+mod directory;
 mod housekeeping;
+mod identity;
 mod instalments;
+mod packages;
 mod payments;
 mod policy;
 mod schema;
+mod spelling;
 mod visibility;
 
 pub use app::{NAME, app, database};

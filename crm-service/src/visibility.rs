@@ -30,10 +30,7 @@ impl Scope {
         {
             return Self::Account;
         }
-        match caller.actor() {
-            Actor::Employee(id) => Self::Assigned(id),
-            Actor::ApiKey(_) | Actor::System(_) => Self::Assigned(0),
-        }
+        Self::Assigned(employee_id(caller))
     }
 
     /// For reading payments and their statistics.
@@ -60,5 +57,29 @@ impl Scope {
             Self::Account => None,
             Self::Assigned(id) => Some(id),
         }
+    }
+}
+
+/// Whether the client of a column is one whom the employee `$3` sees, or anybody where that is
+/// NULL: part of a statement whose `$1` is the account.
+macro_rules! seen {
+    ($client:literal) => {
+        concat!(
+            "($3::bigint IS NULL OR EXISTS (
+                 SELECT 1 FROM crm.client_members AS member
+                 WHERE member.account_id = $1 AND member.employee_id = $3 AND member.client_id = ",
+            $client,
+            "))"
+        )
+    };
+}
+
+pub(crate) use seen;
+
+/// Whose parts in clients a caller has: 0 has none.
+pub fn employee_id(caller: &Caller) -> i64 {
+    match caller.actor() {
+        Actor::Employee(id) => id,
+        Actor::ApiKey(_) | Actor::System(_) => 0,
     }
 }

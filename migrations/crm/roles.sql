@@ -23,11 +23,18 @@ GRANT SELECT, INSERT, UPDATE ON crm.answers TO {app};
 GRANT SELECT, INSERT ON crm.audit_events TO {app};
 GRANT SELECT, INSERT ON crm.payment_events, crm.allocation_entries TO {app};
 
--- To find out how far the directory was read, and whose address Stripe calls.
+-- To find out how far the directory was read, which employees it told of, in which accounts there
+-- is news for those who watch, and whose address Stripe calls.
 GRANT SELECT ON crm.directory_cursor TO {lookup};
+GRANT SELECT (account_id, id) ON crm.employees TO {lookup};
+GRANT SELECT ON crm.client_feeds TO {lookup};
 GRANT SELECT ON crm.stripe_addresses TO {lookup};
 
+DROP POLICY IF EXISTS lookup ON crm.employees;
+DROP POLICY IF EXISTS lookup ON crm.client_feeds;
 DROP POLICY IF EXISTS lookup ON crm.stripe_addresses;
+CREATE POLICY lookup ON crm.employees FOR SELECT TO {lookup} USING (true);
+CREATE POLICY lookup ON crm.client_feeds FOR SELECT TO {lookup} USING (true);
 CREATE POLICY lookup ON crm.stripe_addresses FOR SELECT TO {lookup} USING (true);
 
 -- What is old is swept; of the records nothing that is younger than the shortest time for which
@@ -45,6 +52,7 @@ DROP POLICY IF EXISTS sweep ON crm.audit_events;
 DROP POLICY IF EXISTS sweep ON crm.client_changes;
 DROP POLICY IF EXISTS sweep ON crm.stripe_events;
 DROP POLICY IF EXISTS sweep ON crm.client_imports;
+DROP POLICY IF EXISTS sweep_age ON crm.client_changes;
 DROP POLICY IF EXISTS sweep_age ON crm.answers;
 DROP POLICY IF EXISTS sweep_age ON crm.stripe_events;
 DROP POLICY IF EXISTS sweep_age ON crm.audit_events;
@@ -56,6 +64,8 @@ CREATE POLICY sweep ON crm.stripe_events TO {sweep} USING (true);
 CREATE POLICY sweep ON crm.client_imports TO {sweep} USING (true);
 CREATE POLICY sweep_age ON crm.stripe_events AS RESTRICTIVE TO {sweep}
     USING (create_time < now() - interval '30 days' AND state <> 'parked');
+CREATE POLICY sweep_age ON crm.client_changes AS RESTRICTIVE TO {sweep}
+    USING (time < now() - interval '7 days');
 CREATE POLICY sweep_age ON crm.answers AS RESTRICTIVE TO {sweep}
     USING (create_time < now() - interval '1 day');
 CREATE POLICY sweep_age ON crm.audit_events AS RESTRICTIVE TO {sweep}

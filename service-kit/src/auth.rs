@@ -4,6 +4,8 @@
 //! synchronous and could not ask another server. A call passes in the order known method →
 //! credential → permission, and only then is its message decoded.
 
+mod guard;
+
 use std::sync::Arc;
 
 use axum::{
@@ -18,6 +20,7 @@ use subtle::ConstantTimeEq;
 use tonic::Status;
 use zeroize::Zeroizing;
 
+pub use self::guard::Guard;
 use crate::{
     access::rank,
     caller::{Actor, Caller, Facts},
@@ -52,10 +55,17 @@ pub async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Ne
     let Some(rule) = gate.policy.find(request.uri().path()) else {
         return refuse(Error::MethodUnknown);
     };
-    match gate.check(rule, request.headers()).await {
-        Ok(Some(caller)) => {
+    let admitted = match gate.required(rule.access) {
+        Access::Public => Ok(None),
+        Access::Service => gate.service_secrets.check(request.headers()).map(|()| None),
+        Access::Reflection => Err(Error::MethodUnknown),
+        _ => gate.admit(rule, request.headers()).await.map(Some),
+    };
+    match admitted {
+        Ok(Some((caller, guard))) => {
             context::identify(&caller);
             request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(guard);
         }
         Ok(None) => {}
         Err(error) => return refuse(error),
@@ -64,23 +74,26 @@ pub async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Ne
 }
 
 impl Gate {
-    /// The caller, where the method wants to know who it is.
-    async fn check(&self, rule: Rule, headers: &HeaderMap) -> Result<Option<Caller>, Error> {
-        match self.required(rule.access) {
-            Access::Public => Ok(None),
-            Access::Service => self.service_secrets.check(headers).map(|()| None),
-            Access::Reflection => Err(Error::MethodUnknown),
-            access => {
-                let facts = self.identify(headers).await?;
-                // Programs sleep until it is open again; people may have to open it.
-                let is_employee = matches!(facts.actor, Actor::Employee(_));
-                if facts.account_closed && !(rule.even_closed && is_employee) {
-                    return Err(Error::ACCOUNT_CLOSED);
-                }
-                satisfied(access, &facts)?;
-                Ok(Some(Caller::admitted(facts)))
-            }
+    /// The caller, and by what they can be asked about again.
+    async fn admit(
+        self: &Arc<Self>,
+        rule: Rule,
+        headers: &HeaderMap,
+    ) -> Result<(Caller, Guard), Error> {
+        let guard = Guard::new(Arc::clone(self), rule, Credential::from_headers(headers)?);
+        Ok((guard.ask().await?, guard))
+    }
+
+    /// The caller, if they may do what the rule asks for.
+    async fn identify(&self, rule: Rule, credential: &Credential) -> Result<Caller, Error> {
+        let facts = self.authenticator.authenticate(credential).await?;
+        // Programs sleep until it is open again; people may have to open it.
+        let is_employee = matches!(facts.actor, Actor::Employee(_));
+        if facts.account_closed && !(rule.even_closed && is_employee) {
+            return Err(Error::ACCOUNT_CLOSED);
         }
+        satisfied(self.required(rule.access), &facts)?;
+        Ok(Caller::admitted(facts))
     }
 
     /// Reflection is whatever the setting says; `off` leaves it as it is, unknown.
@@ -90,10 +103,6 @@ impl Gate {
             (Access::Reflection, Reflection::Authenticated) => Access::SignedIn,
             _ => access,
         }
-    }
-
-    async fn identify(&self, headers: &HeaderMap) -> Result<Facts, Error> {
-        self.authenticator.authenticate(&Credential::from_headers(headers)?).await
     }
 }
 
@@ -122,6 +131,14 @@ pub fn open<T>(request: tonic::Request<T>) -> Result<(Caller, T), Status> {
         Some(caller) => Ok((caller.clone(), message)),
         None => Err(Error::internal("a handler was reached without the auth layer").into()),
     }
+}
+
+/// The same for a stream, which its [`Guard`] has to be set over.
+pub fn open_stream<T>(request: tonic::Request<T>) -> Result<(Caller, Guard, T), Status> {
+    let guard = request.extensions().get::<Guard>().cloned();
+    let (caller, message) = open(request)?;
+    let guard = guard.ok_or_else(|| Error::internal("a caller without a guard"))?;
+    Ok((caller, guard, message))
 }
 
 /// What a caller shows: the value in `authorization`, without the keyword.

@@ -1,12 +1,13 @@
 //! Who is calling, proven.
 
+use chrono::NaiveDate;
 pub use chrono_tz::Tz;
 use proto::{
     common::v1::{Permission, Role},
     identity::v1::EmployeeClientVisibility as Visibility,
 };
 
-use crate::{access, error::Error, fields::Currency};
+use crate::{access, clock, error::Error, fields::Currency};
 
 /// Somebody whom the auth layer let pass.
 ///
@@ -112,6 +113,11 @@ impl Caller {
     /// Where the account's days begin and end.
     pub fn time_zone(&self) -> Tz {
         self.0.time_zone
+    }
+
+    /// The day that it is where the account is.
+    pub fn today(&self) -> NaiveDate {
+        clock::now().with_timezone(&self.time_zone()).date_naive()
     }
 
     /// What the account lets those see who were given no more.

@@ -57,6 +57,8 @@ pub enum Error {
     CursorExpired,
     /// There is no such method.
     MethodUnknown,
+    /// More than fits into a message.
+    TooLarge,
     /// Too much at once.
     Overloaded { retry: Duration },
     /// Not done in time.
@@ -121,6 +123,7 @@ impl Error {
             Self::TooManyAttempts { .. } => Reason::TooManyAttempts,
             Self::CursorExpired => Reason::CursorExpired,
             Self::MethodUnknown => Reason::MethodUnknown,
+            Self::TooLarge => Reason::MessageTooLarge,
             Self::Overloaded { .. } => Reason::Overloaded,
             Self::DeadlineExceeded => Reason::DeadlineExceeded,
             Self::Internal(_) => Reason::Internal,
@@ -140,7 +143,9 @@ impl Error {
             Self::Refused { .. } => Code::FailedPrecondition,
             Self::CursorExpired => Code::OutOfRange,
             Self::MethodUnknown => Code::Unimplemented,
-            Self::Overloaded { .. } | Self::TooManyAttempts { .. } => Code::ResourceExhausted,
+            Self::TooLarge | Self::Overloaded { .. } | Self::TooManyAttempts { .. } => {
+                Code::ResourceExhausted
+            }
             Self::DeadlineExceeded => Code::DeadlineExceeded,
             Self::Unavailable { .. } => Code::Unavailable,
             Self::Internal(_) => Code::Internal,
@@ -174,6 +179,7 @@ impl Error {
             Self::TooManyAttempts { .. } => "Too many attempts: try again later.".into(),
             Self::CursorExpired => "What follows this cursor is no longer kept: begin anew.".into(),
             Self::MethodUnknown => "There is no method of this name.".into(),
+            Self::TooLarge => "The message is larger than this server takes or gives.".into(),
             Self::Overloaded { .. } => "Too many calls at once: try again shortly.".into(),
             Self::DeadlineExceeded => "Not done within the time allowed.".into(),
             Self::Unavailable { reason: Reason::IdentityUnavailable, .. } => {

@@ -6,7 +6,10 @@
 
 use std::fmt;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
@@ -46,6 +49,8 @@ struct Key {
 }
 
 const NONCE_BYTES: usize = 24;
+/// The key's number, and what it makes of the parts.
+const TAG_BYTES: usize = 33;
 
 impl Keyring {
     /// Reads `1:<base64 of 32 bytes>`, or two of them with a comma between.
@@ -136,6 +141,21 @@ impl Keyring {
         };
         let key = self.0.iter().find(|key| key.number == *number);
         key.is_some_and(|key| key.tag(purpose, parts).ct_eq(shown).into())
+    }
+
+    /// A payload that others keep for us, as text that only this ring can have made: good together
+    /// with these parts.
+    pub fn stamp(&self, purpose: Purpose, parts: &[&[u8]], payload: &[u8]) -> String {
+        let tag = self.sign(purpose, &[parts, &[payload]].concat());
+        URL_SAFE_NO_PAD.encode([&tag, payload].concat())
+    }
+
+    /// The payload in such a text.
+    pub fn stamped(&self, purpose: Purpose, parts: &[&[u8]], text: &str) -> Option<Vec<u8>> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (tag, payload) = bytes.split_at_checked(TAG_BYTES)?;
+        let is_ours = self.verify(purpose, &[parts, &[payload]].concat(), tag);
+        is_ours.then(|| payload.to_vec())
     }
 
     /// What each key gives for a purpose that needs key material of its own, with the key's

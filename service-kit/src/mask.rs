@@ -59,6 +59,13 @@ impl Present for i32 {
     }
 }
 
+/// Ids, of which zero is nobody's.
+impl Present for i64 {
+    fn is_present(&self) -> bool {
+        *self != 0
+    }
+}
+
 impl<T> Present for Option<T> {
     fn is_present(&self) -> bool {
         self.is_some()

@@ -7,13 +7,17 @@ use proto::crm::v1::{self as pb, ClientStatus as Status};
 use service_kit::{
     clock, etag,
     fields::{
-        Country, Currency, Email, Fields, Flaw, Labels, Notes, Text, email_key, fold, parse_search,
-        search_words,
+        Country, Currency, Email, Fields, Labels, Notes, Text, email_key, fold, search_words,
     },
     mask::Update,
     page::{KeyOf, Order},
 };
 use sqlx::types::Json;
+
+use super::{
+    parts::{Parts, employee},
+    status::{parse_status, parse_status_or_active, status_from_text, status_text},
+};
 
 /// A client as it is.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -41,6 +45,8 @@ pub struct Details {
     pub(super) currency: String,
     pub(super) notes: String,
     pub(super) labels: Json<BTreeMap<String, String>>,
+    #[sqlx(flatten)]
+    pub parts: Parts,
 }
 
 impl Details {
@@ -71,6 +77,11 @@ impl Details {
             currency: currency?.unwrap_or(default_currency).code().into(),
             notes: notes?.into_string(),
             labels: Json(labels?.into_map()),
+            parts: Parts {
+                coach_id: employee(client.coach_id),
+                closer_id: employee(client.closer_id),
+                setter_id: employee(client.setter_id),
+            },
         })
     }
 
@@ -86,6 +97,9 @@ impl Details {
             ("currency", self.currency != before.currency),
             ("notes", self.notes != before.notes),
             ("labels", self.labels != before.labels),
+            ("coach_id", self.parts.coach_id != before.parts.coach_id),
+            ("closer_id", self.parts.closer_id != before.parts.closer_id),
+            ("setter_id", self.parts.setter_id != before.parts.setter_id),
         ];
         fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
     }
@@ -117,6 +131,9 @@ pub struct Change {
     currency: Option<Currency>,
     notes: Option<Notes>,
     labels: Option<Labels>,
+    coach_id: Option<Option<i64>>,
+    closer_id: Option<Option<i64>>,
+    setter_id: Option<Option<i64>>,
 }
 
 impl Change {
@@ -131,6 +148,9 @@ impl Change {
         "currency",
         "notes",
         "labels",
+        "coach_id",
+        "closer_id",
+        "setter_id",
     ];
 
     pub fn parse(
@@ -155,6 +175,9 @@ impl Change {
         });
         let notes = update.field("notes", client.notes.as_str(), Notes::parse);
         let labels = update.field("labels", &client.labels, |labels| Labels::parse(labels.clone()));
+        let coach_id = update.field("coach_id", &client.coach_id, |id| Ok(employee(*id)));
+        let closer_id = update.field("closer_id", &client.closer_id, |id| Ok(employee(*id)));
+        let setter_id = update.field("setter_id", &client.setter_id, |id| Ok(employee(*id)));
         Some(Self {
             first_name: first_name?,
             last_name: last_name?,
@@ -165,7 +188,20 @@ impl Change {
             currency: currency?,
             notes: notes?,
             labels: labels?,
+            coach_id: coach_id?,
+            closer_id: closer_id?,
+            setter_id: setter_id?,
         })
+    }
+
+    /// The employees to whom it gives a part.
+    pub fn employees(&self) -> Vec<i64> {
+        let given = Parts {
+            coach_id: self.coach_id.flatten(),
+            closer_id: self.closer_id.flatten(),
+            setter_id: self.setter_id.flatten(),
+        };
+        given.employees()
     }
 
     /// The details as they are after the change.
@@ -181,37 +217,13 @@ impl Change {
             currency: self.currency.map_or(before.currency, |currency| currency.code().into()),
             notes: self.notes.map_or(before.notes, Notes::into_string),
             labels: self.labels.map_or(before.labels, |labels| Json(labels.into_map())),
+            parts: Parts {
+                coach_id: self.coach_id.unwrap_or(before.parts.coach_id),
+                closer_id: self.closer_id.unwrap_or(before.parts.closer_id),
+                setter_id: self.setter_id.unwrap_or(before.parts.setter_id),
+            },
         }
     }
-}
-
-/// Which clients a list is of.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    pub statuses: Vec<&'static str>,
-    pub country: Option<Country>,
-    /// Folded; each must begin a word of the client.
-    pub words: Vec<String>,
-}
-
-impl Filter {
-    const MOST_STATUSES: usize = 16;
-
-    pub fn parse(fields: &mut Fields, request: &pb::ListClientsRequest) -> Option<Self> {
-        let statuses = fields.take("status", parse_statuses(&request.status));
-        let country = fields.take("country", Country::optional(&request.country));
-        let words = fields.take("search", parse_search(&request.search));
-        Some(Self { statuses: statuses?, country: country?, words: words? })
-    }
-}
-
-/// Each once, in an order of their own: equal filters are equal statements.
-fn parse_statuses(statuses: &[i32]) -> Result<Vec<&'static str>, Flaw> {
-    if statuses.len() > Filter::MOST_STATUSES {
-        return Err(Flaw::bad("must be at most 16"));
-    }
-    let statuses = statuses.iter().map(|status| parse_status(*status).map(status_text));
-    Ok(statuses.collect::<Result<BTreeSet<_>, _>>()?.into_iter().collect())
 }
 
 /// The orders that a list can be asked for. Newest first unless the caller says otherwise.
@@ -229,6 +241,14 @@ pub const ORDERS: &[Order<Client>] = &[
 ];
 pub const DEFAULT_ORDER: &str = "create_time desc";
 
+impl Client {
+    /// As one of an employee's own.
+    pub fn of_employee(self, employee_id: i64) -> pb::MyClient {
+        let parts = self.details.parts.of(employee_id).map(Into::into).collect();
+        pb::MyClient { client: Some(self.into()), parts }
+    }
+}
+
 impl From<Client> for pb::Client {
     fn from(client: Client) -> Self {
         let Details {
@@ -241,6 +261,7 @@ impl From<Client> for pb::Client {
             currency,
             notes,
             labels,
+            parts: Parts { coach_id, closer_id, setter_id },
         } = client.details;
         Self {
             id: client.id,
@@ -253,44 +274,15 @@ impl From<Client> for pb::Client {
             currency,
             notes,
             labels: labels.0,
+            coach_id: coach_id.unwrap_or_default(),
+            closer_id: closer_id.unwrap_or_default(),
+            setter_id: setter_id.unwrap_or_default(),
             create_time: Some(clock::timestamp(client.create_time)),
             update_time: Some(clock::timestamp(client.update_time)),
             delete_time: client.delete_time.map(clock::timestamp),
             etag: etag::of(client.version),
         }
     }
-}
-
-const STATUSES: &[(Status, &str)] = &[
-    (Status::Active, "active"),
-    (Status::Inactive, "inactive"),
-    (Status::Onboarding, "onboarding"),
-    (Status::Paused, "paused"),
-    (Status::Cancelled, "cancelled"),
-];
-
-/// As it stands in the column, and was spelled by the old API.
-fn status_text(status: Status) -> &'static str {
-    STATUSES.iter().find(|(known, _)| *known == status).map_or("active", |(_, text)| text)
-}
-
-fn status_from_text(text: &str) -> Status {
-    STATUSES
-        .iter()
-        .find(|(_, known)| *known == text)
-        .map_or(Status::Unspecified, |(status, _)| *status)
-}
-
-fn parse_status(status: i32) -> Result<Status, Flaw> {
-    match Status::try_from(status) {
-        Ok(Status::Unspecified) => Err(Flaw::Missing),
-        Ok(status) => Ok(status),
-        Err(_) => Err(Flaw::bad("must be a known status")),
-    }
-}
-
-fn parse_status_or_active(status: i32) -> Result<Status, Flaw> {
-    if status == 0 { Ok(Status::Active) } else { parse_status(status) }
 }
 
 fn email_text(email: Option<Email>) -> String {
@@ -418,13 +410,5 @@ mod tests {
         let sent = pb::Client { email: "nobody".into(), ..Default::default() };
         let refused = change(sent, &["id"]).err();
         assert_eq!(refused, Some(vec!["update_mask".to_owned(), "client.email".to_owned()]));
-    }
-
-    #[test]
-    fn statuses_are_spelled_as_they_were() {
-        for (status, text) in STATUSES {
-            assert_eq!(status_text(*status), *text);
-            assert_eq!(status_from_text(text), *status);
-        }
     }
 }

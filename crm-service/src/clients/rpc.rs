@@ -2,34 +2,51 @@
 
 use std::sync::Arc;
 
-use proto::crm::v1::{self as pb, client_service_server::ClientService};
+use futures::stream::BoxStream;
+use proto::{
+    Paged,
+    crm::v1::{self as pb, client_service_server::ClientService},
+};
 use service_kit::{
     Reply,
-    auth::open,
+    auth::{open, open_stream},
+    caller::Caller,
     db::{Act, Db, TenantTx},
     error::Error,
     etag,
-    fields::{Fields, id},
+    fields::{Fields, id, ids},
     idempotency::Repeats,
     keys::Keyring,
     page::Page,
     reply,
 };
-use tonic::Request;
+use tonic::{Request, Status};
 
 use super::{
-    model::{self, Change, Client, Details, Filter},
+    filter::Filter,
+    model::{self, Change, Client, Details},
+    parts::Parts,
     sql,
+    watch::{Cursor, Watcher, news::News},
+    work::{Changed, follow},
+};
+use crate::{
+    directory::{Directory, sql::share},
+    visibility::{Scope, employee_id},
 };
 
 pub struct Clients {
     pub db: Db,
     pub keys: Arc<Keyring>,
     pub repeats: Repeats,
+    pub directory: Directory,
+    pub news: Arc<News>,
 }
 
 #[tonic::async_trait]
 impl ClientService for Clients {
+    type WatchClientsStream = BoxStream<'static, Result<pb::WatchClientsResponse, Status>>;
+
     async fn create_client(
         &self,
         request: Request<pb::CreateClientRequest>,
@@ -40,12 +57,16 @@ impl ClientService for Clients {
         let client = request.client.unwrap_or_default();
         let details = Details::parse(&mut fields, &client, caller.default_currency());
         let (repeat, details) = fields.all((repeat, details))?;
+        let named = details.parts.employees();
+        self.directory.meet(caller.account_id(), &named).await?;
 
         let mut tx = self.db.begin(&caller).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
+        details.parts.check(&Parts::default(), &share(&mut tx, &named).await?)?;
         let client = sql::insert(&mut tx, &details).await?;
+        follow(&mut tx, &[Changed { before: None, after: &client }]).await?;
         let act = Act::on("client", client.id, "create");
         let answer = pb::CreateClientResponse { client: Some(client.into()) };
         repeat.finish(tx, [act], answer).await
@@ -61,8 +82,24 @@ impl ClientService for Clients {
         let (id,) = fields.all((id,))?;
 
         let mut tx = self.db.begin(&caller).await?;
-        let client = sql::find(&mut tx, id).await?.ok_or(not_found("id"))?;
+        let client = sql::find(&mut tx, Scope::of(&caller), id).await?;
+        let client = client.ok_or(not_found("id"))?;
         reply(pb::GetClientResponse { client: Some(client.into()) })
+    }
+
+    async fn batch_get_clients(
+        &self,
+        request: Request<pb::BatchGetClientsRequest>,
+    ) -> Reply<pb::BatchGetClientsResponse> {
+        let (caller, request) = open(request)?;
+        let mut fields = Fields::default();
+        let ids = fields.take("ids", ids(&request.ids));
+        let (ids,) = fields.all((ids,))?;
+
+        let mut tx = self.db.begin(&caller).await?;
+        let clients = sql::find_all(&mut tx, Scope::of(&caller), ids).await?;
+        let clients = clients.into_iter().map(Into::into).collect();
+        reply(pb::BatchGetClientsResponse { clients })
     }
 
     async fn list_clients(
@@ -72,23 +109,50 @@ impl ClientService for Clients {
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
         let filter = Filter::parse(&mut fields, &request);
-        let page = Page::parse(
-            &mut fields,
-            &request,
-            &caller,
-            &self.keys,
-            model::ORDERS,
-            model::DEFAULT_ORDER,
-        );
+        let page = self.page(&mut fields, &request, &caller);
         let (filter, page) = fields.all((filter, page))?;
 
+        let scope = Scope::of(&caller);
         let mut tx = self.db.begin(&caller).await?;
-        let clients = sql::list(&mut tx, &filter, &page).await?;
-        let total_size =
-            if page.include_total { Some(sql::count(&mut tx, &filter).await?) } else { None };
+        let clients = sql::list(&mut tx, scope, &filter, &page).await?;
+        let total_size = sql::total(&mut tx, scope, &filter, &page).await?;
         let (clients, next_page_token) = page.cut(clients, &self.keys, |client| client.id);
         let clients = clients.into_iter().map(Into::into).collect();
         reply(pb::ListClientsResponse { clients, next_page_token, total_size })
+    }
+
+    async fn list_my_clients(
+        &self,
+        request: Request<pb::ListMyClientsRequest>,
+    ) -> Reply<pb::ListMyClientsResponse> {
+        let (caller, request) = open(request)?;
+        let mut fields = Fields::default();
+        let filter = Filter::parse(&mut fields, &request);
+        let page = self.page(&mut fields, &request, &caller);
+        let (filter, page) = fields.all((filter, page))?;
+
+        let me = employee_id(&caller);
+        let scope = Scope::Assigned(me);
+        let mut tx = self.db.begin(&caller).await?;
+        let clients = sql::list(&mut tx, scope, &filter, &page).await?;
+        let total_size = sql::total(&mut tx, scope, &filter, &page).await?;
+        let (clients, next_page_token) = page.cut(clients, &self.keys, |client| client.id);
+        let my_clients = clients.into_iter().map(|client| client.of_employee(me)).collect();
+        reply(pb::ListMyClientsResponse { my_clients, next_page_token, total_size })
+    }
+
+    async fn get_client_statistics(
+        &self,
+        request: Request<pb::GetClientStatisticsRequest>,
+    ) -> Reply<pb::GetClientStatisticsResponse> {
+        let (caller, request) = open(request)?;
+        let mut fields = Fields::default();
+        let filter = Filter::parse(&mut fields, &request);
+        let (filter,) = fields.all((filter,))?;
+
+        let mut tx = self.db.begin(&caller).await?;
+        let statistics = sql::statistics(&mut tx, Scope::of(&caller), &filter).await?;
+        reply(pb::GetClientStatisticsResponse { statistics: Some(statistics.into()) })
     }
 
     async fn update_client(
@@ -102,21 +166,27 @@ impl ClientService for Clients {
         let client = request.client.unwrap_or_default();
         let id = fields.take("client.id", id(client.id));
         let (repeat, change, id) = fields.all((repeat, change, id))?;
+        let named = change.employees();
+        self.directory.meet(caller.account_id(), &named).await?;
 
         let mut tx = self.db.begin(&caller).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        let before = lock_live(&mut tx, id, "client.id").await?;
+        // Employees before clients, in the order in which the directory takes their parts away.
+        let employees = share(&mut tx, &named).await?;
+        let before = lock_live(&mut tx, Scope::of(&caller), id, "client.id").await?;
         etag::check(&client.etag, before.version)?;
         let details = change.apply(&before.details);
+        details.parts.check(&before.details.parts, &employees)?;
         // What changes nothing leaves the etag as it is.
         if details == before.details {
             let answer = pb::UpdateClientResponse { client: Some(before.into()) };
             return repeat.finish(tx, [], answer).await;
         }
         let act = Act::on("client", id, "update").with("fields", details.changes(&before.details));
-        let client = sql::update(&mut tx, &before, &details).await?;
+        let client = sql::update(&mut tx, id, &details).await?;
+        follow(&mut tx, &[Changed { before: Some(&before), after: &client }]).await?;
         let answer = pb::UpdateClientResponse { client: Some(client.into()) };
         repeat.finish(tx, [act], answer).await
     }
@@ -135,9 +205,10 @@ impl ClientService for Clients {
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        let before = lock_live(&mut tx, id, "id").await?;
+        let before = lock_live(&mut tx, Scope::of(&caller), id, "id").await?;
         etag::check(&request.etag, before.version)?;
         let client = sql::delete(&mut tx, id).await?;
+        follow(&mut tx, &[Changed { before: Some(&before), after: &client }]).await?;
         let answer = pb::DeleteClientResponse { client: Some(client.into()) };
         repeat.finish(tx, [Act::on("client", id, "delete")], answer).await
     }
@@ -156,20 +227,56 @@ impl ClientService for Clients {
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        let before = sql::lock(&mut tx, id).await?.ok_or(not_found("id"))?;
+        let before = sql::lock(&mut tx, Scope::of(&caller), id).await?;
+        let before = before.ok_or(not_found("id"))?;
         etag::check(&request.etag, before.version)?;
-        let (client, act) = match before.delete_time {
-            Some(_) => (sql::undelete(&mut tx, id).await?, Some(Act::on("client", id, "undelete"))),
-            None => (before, None),
-        };
+        if before.delete_time.is_none() {
+            let answer = pb::UndeleteClientResponse { client: Some(before.into()) };
+            return repeat.finish(tx, [], answer).await;
+        }
+        let client = sql::undelete(&mut tx, id).await?;
+        follow(&mut tx, &[Changed { before: Some(&before), after: &client }]).await?;
         let answer = pb::UndeleteClientResponse { client: Some(client.into()) };
-        repeat.finish(tx, act, answer).await
+        repeat.finish(tx, [Act::on("client", id, "undelete")], answer).await
+    }
+
+    async fn watch_clients(
+        &self,
+        request: Request<pb::WatchClientsRequest>,
+    ) -> Reply<Self::WatchClientsStream> {
+        let (caller, guard, request) = open_stream(request)?;
+        let mut fields = Fields::default();
+        let cursor = Cursor::parse(&request.cursor, &caller, &self.keys);
+        let cursor = fields.take("cursor", cursor);
+        let (cursor,) = fields.all((cursor,))?;
+
+        let (news, keys) = (self.news.clone(), self.keys.clone());
+        let watcher = Watcher::from(cursor, caller, news, keys).await?;
+        let still = watcher.still();
+        reply(guard.over(watcher.responses(), still))
+    }
+}
+
+impl Clients {
+    /// The page of a list of clients that a request asks for.
+    fn page<R: Paged>(
+        &self,
+        fields: &mut Fields,
+        request: &R,
+        caller: &Caller,
+    ) -> Option<Page<Client>> {
+        Page::parse(fields, request, caller, &self.keys, model::ORDERS, model::DEFAULT_ORDER)
     }
 }
 
 /// A client that is not deleted, and that nobody else changes until the transaction ends.
-async fn lock_live(tx: &mut TenantTx, id: i64, field: &'static str) -> Result<Client, Error> {
-    let client = sql::lock(tx, id).await?;
+async fn lock_live(
+    tx: &mut TenantTx,
+    scope: Scope,
+    id: i64,
+    field: &'static str,
+) -> Result<Client, Error> {
+    let client = sql::lock(tx, scope, id).await?;
     client.filter(|client| client.delete_time.is_none()).ok_or(not_found(field))
 }
 

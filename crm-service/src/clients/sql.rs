@@ -3,20 +3,55 @@
 use service_kit::{
     db::{ListQuery, Rows, TenantTx},
     error::Error,
+    fields::Country,
     page::Page,
     sql, sql_family,
 };
 use sqlx::{Postgres, postgres::PgArguments, query::QueryAs};
 
-use super::model::{Client, Details, Filter};
+use super::{
+    filter::Filter,
+    model::{Client, Details},
+    parts::Parts,
+    statistics::Statistics,
+    work::WHOLE_ACCOUNT,
+};
+use crate::{accounts::met, visibility::Scope};
 
 type ClientQuery<'q> = QueryAs<'q, Postgres, Client, PgArguments>;
+
+/// The columns of a [`Client`] that nobody else has a copy of.
+macro_rules! own_columns {
+    () => {
+        "first_name, last_name, email, phone_number, status, coach_id, closer_id, setter_id, country,
+         currency, notes, labels, update_time, delete_time, version"
+    };
+}
 
 /// The columns of a [`Client`].
 macro_rules! columns {
     () => {
-        "id, first_name, last_name, name_key, email, phone_number, status, country, currency, notes, labels,
-         create_time, update_time, delete_time, version"
+        concat!("id, create_time, name_key, ", own_columns!())
+    };
+}
+
+pub(super) use {columns, own_columns};
+
+/// An employee's own clients, in the order of an index over those alone: what lists are sorted
+/// by is theirs, everything else the client's.
+macro_rules! of_member {
+    () => {
+        " FROM (SELECT client_id AS id, create_time, name_key, is_live
+                FROM crm.client_members WHERE account_id = "
+    };
+}
+
+/// Whether the client `$2` is one of those that the employee `$3`, or anybody, sees.
+macro_rules! is_seen {
+    () => {
+        "($3::bigint IS NULL OR EXISTS (
+             SELECT 1 FROM crm.client_members
+             WHERE account_id = $1 AND employee_id = $3 AND client_id = $2))"
     };
 }
 
@@ -24,20 +59,19 @@ macro_rules! columns {
 pub async fn insert(tx: &mut TenantTx, details: &Details) -> Result<Client, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
     let query = sqlx::query_as(sql!(
-        "WITH met AS (INSERT INTO crm.accounts (id) VALUES ($1) ON CONFLICT DO NOTHING)
-         INSERT INTO crm.clients
+        met!(),
+        "INSERT INTO crm.clients
              (account_id, first_name, last_name, name_key, email, email_key, phone_number, status,
-              country, currency, notes, labels, create_time, update_time)
-         VALUES ($1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $2, $2)
+              country, currency, notes, labels, coach_id, closer_id, setter_id, create_time,
+              update_time)
+         VALUES ($1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $2, $2)
          RETURNING ",
         columns!()
     ));
-    let client = tx.one(bind_details(query.bind(account_id).bind(now), details)).await?;
-    add_search_words(tx, client.id, details).await?;
-    Ok(client)
+    tx.one(bind_details(query.bind(account_id).bind(now), details)).await
 }
 
-/// What is written of a client, as $3 to $13.
+/// What is written of a client, as $3 to $16.
 fn bind_details<'q>(query: ClientQuery<'q>, details: &'q Details) -> ClientQuery<'q> {
     query
         .bind(&details.first_name)
@@ -51,58 +85,67 @@ fn bind_details<'q>(query: ClientQuery<'q>, details: &'q Details) -> ClientQuery
         .bind(&details.currency)
         .bind(&details.notes)
         .bind(&details.labels)
+        .bind(details.parts.coach_id)
+        .bind(details.parts.closer_id)
+        .bind(details.parts.setter_id)
 }
 
 /// A client that is not deleted.
-pub async fn find(tx: &mut TenantTx, id: i64) -> Result<Option<Client>, Error> {
+pub async fn find(tx: &mut TenantTx, scope: Scope, id: i64) -> Result<Option<Client>, Error> {
     let account_id = tx.account_id();
     let query = sqlx::query_as(sql!(
         "SELECT ",
         columns!(),
         " FROM crm.clients
-         WHERE account_id = $1 AND id = $2 AND delete_time IS NULL"
+         WHERE account_id = $1 AND id = $2 AND delete_time IS NULL AND ",
+        is_seen!()
     ))
     .bind(account_id)
-    .bind(id);
+    .bind(id)
+    .bind(scope.employee_id());
     tx.optional(query).await
 }
 
+/// Those of several clients who are there, by id.
+pub async fn find_all(
+    tx: &mut TenantTx,
+    scope: Scope,
+    ids: Vec<i64>,
+) -> Result<Vec<Client>, Error> {
+    let clients = batch_query(tx.account_id(), scope, ids).fetch(tx).await?;
+    if clients.cut_short { Err(Error::TooLarge) } else { Ok(clients.rows) }
+}
+
 /// A client, deleted or not, that nobody else changes until this transaction ends.
-pub async fn lock(tx: &mut TenantTx, id: i64) -> Result<Option<Client>, Error> {
+pub async fn lock(tx: &mut TenantTx, scope: Scope, id: i64) -> Result<Option<Client>, Error> {
     let account_id = tx.account_id();
     let query = sqlx::query_as(sql!(
         "SELECT ",
         columns!(),
-        " FROM crm.clients WHERE account_id = $1 AND id = $2 FOR NO KEY UPDATE"
+        " FROM crm.clients WHERE account_id = $1 AND id = $2 AND ",
+        is_seen!(),
+        " FOR NO KEY UPDATE"
     ))
     .bind(account_id)
-    .bind(id);
+    .bind(id)
+    .bind(scope.employee_id());
     tx.optional(query).await
 }
 
 /// Puts new details in place of those of a locked client.
-pub async fn update(
-    tx: &mut TenantTx,
-    before: &Client,
-    details: &Details,
-) -> Result<Client, Error> {
+pub async fn update(tx: &mut TenantTx, id: i64, details: &Details) -> Result<Client, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
     let query = sqlx::query_as(sql!(
         "UPDATE crm.clients
          SET first_name = $3, last_name = $4, name_key = $5, email = $6, email_key = $7,
              phone_number = $8, status = $9, country = $10, currency = $11, notes = $12,
-             labels = $13, update_time = $2, version = version + 1
-         WHERE account_id = $1 AND id = $14
+             labels = $13, coach_id = $14, closer_id = $15, setter_id = $16, update_time = $2,
+             version = version + 1
+         WHERE account_id = $1 AND id = $17
          RETURNING ",
         columns!()
     ));
-    let query = bind_details(query.bind(account_id).bind(now), details);
-    let client = tx.one(query.bind(before.id)).await?;
-    if details.search_words() != before.details.search_words() {
-        drop_search_words(tx, client.id).await?;
-        add_search_words(tx, client.id, details).await?;
-    }
-    Ok(client)
+    tx.one(bind_details(query.bind(account_id).bind(now), details).bind(id)).await
 }
 
 /// Hides a locked client.
@@ -138,29 +181,100 @@ pub async fn undelete(tx: &mut TenantTx, id: i64) -> Result<Client, Error> {
 /// The clients of a page, and one more if there is another page.
 pub async fn list(
     tx: &mut TenantTx,
+    scope: Scope,
     filter: &Filter,
     page: &Page<Client>,
 ) -> Result<Rows<Client>, Error> {
-    page_query(tx.account_id(), filter, page).fetch(tx).await
+    page_query(tx.account_id(), scope, filter, page).fetch(tx).await
 }
 
-/// How many clients match, on whatever page.
-pub async fn count(tx: &mut TenantTx, filter: &Filter) -> Result<i64, Error> {
-    count_query(tx.account_id(), filter).count(tx).await
+/// How many clients match, of each status. Without a filter they are counted already.
+pub async fn statistics(
+    tx: &mut TenantTx,
+    scope: Scope,
+    filter: &Filter,
+) -> Result<Statistics, Error> {
+    if *filter == Filter::default() {
+        return counted(tx, scope).await;
+    }
+    let counts = statistics_query(tx.account_id(), scope, filter).fetch(tx).await?;
+    Ok(Statistics::of(counts.rows))
 }
 
-fn page_query(account_id: i64, filter: &Filter, page: &Page<Client>) -> ListQuery {
-    let select = concat!("SELECT ", columns!(), " FROM crm.clients WHERE account_id = ");
-    let mut query = ListQuery::new(select, account_id);
+/// How many clients match in all, for a page that asks for it.
+pub async fn total(
+    tx: &mut TenantTx,
+    scope: Scope,
+    filter: &Filter,
+    page: &Page<Client>,
+) -> Result<Option<i64>, Error> {
+    if !page.include_total {
+        return Ok(None);
+    }
+    Ok(Some(statistics(tx, scope, filter).await?.total()))
+}
+
+async fn counted(tx: &mut TenantTx, scope: Scope) -> Result<Statistics, Error> {
+    let account_id = tx.account_id();
+    let employee_id = match scope {
+        Scope::Account => WHOLE_ACCOUNT,
+        // Whoever has no part in anything is not the account.
+        Scope::Assigned(WHOLE_ACCOUNT) => return Ok(Statistics::default()),
+        Scope::Assigned(employee_id) => employee_id,
+    };
+    let query = sqlx::query_as(sql!(
+        "SELECT status, clients FROM crm.client_counts WHERE account_id = $1 AND employee_id = $2"
+    ))
+    .bind(account_id)
+    .bind(employee_id);
+    Ok(Statistics::of(tx.all(query).await?))
+}
+
+fn page_query(account_id: i64, scope: Scope, filter: &Filter, page: &Page<Client>) -> ListQuery {
+    let mut query = match scope {
+        Scope::Account => ListQuery::new(
+            concat!("SELECT ", columns!(), " FROM crm.clients WHERE account_id = "),
+            account_id,
+        ),
+        Scope::Assigned(employee_id) => {
+            let select = concat!("SELECT ", columns!(), of_member!());
+            of_member(select, account_id, employee_id)
+        }
+    };
     narrow(&mut query, account_id, filter);
     query.page(page);
     query
 }
 
-fn count_query(account_id: i64, filter: &Filter) -> ListQuery {
-    let mut query =
-        ListQuery::new("SELECT count(*) FROM crm.clients WHERE account_id = ", account_id);
+fn statistics_query(account_id: i64, scope: Scope, filter: &Filter) -> ListQuery {
+    let mut query = match scope {
+        Scope::Account => ListQuery::new(
+            "SELECT status, count(*) FROM crm.clients WHERE account_id = ",
+            account_id,
+        ),
+        Scope::Assigned(employee_id) => {
+            let select = concat!("SELECT status, count(*)", of_member!());
+            of_member(select, account_id, employee_id)
+        }
+    };
     narrow(&mut query, account_id, filter);
+    query.text(" GROUP BY status");
+    query
+}
+
+/// Lists what belongs to an employee, in the form that [`narrow`] goes on with.
+fn of_member(select: &'static str, account_id: i64, employee_id: i64) -> ListQuery {
+    let mut query = ListQuery::new(select, account_id);
+    query
+        .text(" AND employee_id = ")
+        .bind(employee_id)
+        .text(concat!(
+            ") AS member JOIN (SELECT id, ",
+            own_columns!(),
+            " FROM crm.clients WHERE account_id = "
+        ))
+        .bind(account_id)
+        .text(") AS client USING (id) WHERE is_live");
     query
 }
 
@@ -172,6 +286,16 @@ fn narrow(query: &mut ListQuery, account_id: i64, filter: &Filter) {
         [status] => _ = query.text(" AND status = ").bind(*status),
         several => {
             _ = query.text(" AND status = ANY(").bind(several.to_vec()).text(")");
+        }
+    }
+    let Parts { coach_id, closer_id, setter_id } = filter.parts;
+    for (condition, employee_id) in [
+        (" AND coach_id = ", coach_id),
+        (" AND closer_id = ", closer_id),
+        (" AND setter_id = ", setter_id),
+    ] {
+        if let Some(id) = employee_id {
+            query.text(condition).bind(id);
         }
     }
     if let Some(country) = filter.country {
@@ -187,54 +311,61 @@ fn narrow(query: &mut ListQuery, account_id: i64, filter: &Filter) {
     }
 }
 
-async fn add_search_words(tx: &mut TenantTx, id: i64, details: &Details) -> Result<(), Error> {
-    let account_id = tx.account_id();
-    let words: Vec<_> = details.search_words().into_iter().collect();
-    let query = sqlx::query(sql!(
-        "INSERT INTO crm.client_search_words (account_id, word, client_id)
-         SELECT $1, word, $2 FROM unnest($3::text[]) AS word ON CONFLICT DO NOTHING"
-    ))
-    .bind(account_id)
-    .bind(id)
-    .bind(words);
-    tx.execute(query).await?;
-    Ok(())
+fn batch_query(account_id: i64, scope: Scope, ids: Vec<i64>) -> ListQuery {
+    let select = concat!("SELECT ", columns!(), " FROM crm.clients WHERE account_id = ");
+    let mut query = ListQuery::new(select, account_id);
+    query.text(" AND delete_time IS NULL AND id = ANY(").bind(ids).text(")");
+    scope.narrow(&mut query, account_id, "id");
+    query.text(" ORDER BY id");
+    query
 }
 
-async fn drop_search_words(tx: &mut TenantTx, id: i64) -> Result<(), Error> {
-    let account_id = tx.account_id();
-    let query = sqlx::query(sql!(
-        "DELETE FROM crm.client_search_words WHERE account_id = $1 AND client_id = $2"
-    ))
-    .bind(account_id)
-    .bind(id);
-    tx.execute(query).await?;
-    Ok(())
+const SCOPES: [Scope; 2] = [Scope::Account, Scope::Assigned(1)];
+
+fn batch_variants() -> Vec<String> {
+    SCOPES.map(|scope| batch_query(1, scope, Vec::new()).into_text()).into()
 }
 
-/// Every combination of filters, orders and places in them.
+sql_family!(batch_variants);
+
+/// Every combination of scopes, filters, orders and places in them.
 fn list_variants() -> Vec<String> {
-    let filters = filter_variants();
-    let counts = filters.iter().map(|filter| count_query(1, filter).into_text());
     let pages = Page::variants(super::model::ORDERS);
-    let lists = filters
-        .iter()
-        .flat_map(|filter| pages.iter().map(move |page| page_query(1, filter, page).into_text()));
-    counts.chain(lists).collect()
+    let mut texts = Vec::new();
+    for scope in SCOPES {
+        for filter in filter_variants() {
+            texts.push(statistics_query(1, scope, &filter).into_text());
+            texts.extend(pages.iter().map(|page| page_query(1, scope, &filter, page).into_text()));
+        }
+    }
+    texts
 }
 
 fn filter_variants() -> Vec<Filter> {
+    let word = |word: &str| word.to_owned();
     let mut filters = Vec::new();
     for statuses in [vec![], vec!["active"], vec!["active", "paused"]] {
         for country in ["", "NL"] {
-            for words in [vec![], vec!["ada".to_owned()], vec!["ada".to_owned(), "love".to_owned()]]
-            {
-                let country = service_kit::fields::Country::optional(country).unwrap_or_default();
-                filters.push(Filter { statuses: statuses.clone(), country, words });
+            for words in [vec![], vec![word("ada")], vec![word("ada"), word("love")]] {
+                for parts in part_variants() {
+                    let (statuses, words) = (statuses.clone(), words.clone());
+                    let country = Country::optional(country).unwrap_or_default();
+                    filters.push(Filter { statuses, parts, country, words });
+                }
             }
         }
     }
     filters
+}
+
+/// Each part asked for or not.
+fn part_variants() -> impl Iterator<Item = Parts> {
+    let asked = |variant: i64, place: i64| (variant & place != 0).then_some(1);
+    (0..8).map(move |variant| Parts {
+        coach_id: asked(variant, 1),
+        closer_id: asked(variant, 2),
+        setter_id: asked(variant, 4),
+    })
 }
 
 sql_family!(list_variants);

@@ -21,7 +21,7 @@ use super::{
     totals::{Of, Total},
     work::{Cover, NewPayment},
 };
-use crate::visibility::Scope;
+use crate::{buyer::stored_currency, visibility::Scope};
 
 /// A payment as it is.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -44,35 +44,9 @@ pub struct Payment {
     pub version: i64,
 }
 
-/// A client who pays, locked.
-#[derive(Debug, Clone, sqlx::FromRow)]
-pub struct Party {
-    pub id: i64,
-    currency: String,
-    delete_time: Option<DateTime<Utc>>,
-}
-
-impl Party {
-    /// What is meant where no currency is named.
-    pub fn currency(&self) -> Result<Currency, Error> {
-        known_currency(&self.currency)
-    }
-
-    /// A deleted client's money can be given back; it takes nothing new.
-    pub fn takes_new(&self) -> Result<(), Error> {
-        if self.delete_time.is_none() {
-            return Ok(());
-        }
-        Err(Error::Refused {
-            reason: Reason::ClientDeleted,
-            sentence: "The client is deleted: it takes nothing new.",
-        })
-    }
-}
-
 impl Payment {
     pub fn currency(&self) -> Result<Currency, Error> {
-        known_currency(&self.currency)
+        stored_currency(&self.currency)
     }
 
     /// The names of the fields in which people changed it since.
@@ -84,11 +58,6 @@ impl Payment {
         ];
         fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
     }
-}
-
-/// From a column, in which there is no other.
-fn known_currency(code: &str) -> Result<Currency, Error> {
-    Currency::parse(code).map_err(|_| Error::internal("a currency that nobody knows is stored"))
 }
 
 /// A payment as it was asked for: its currency may be the client's, who is not read yet.

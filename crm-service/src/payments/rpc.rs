@@ -51,10 +51,10 @@ impl PaymentService for Payments {
             return reply(answer);
         }
         let scope = Scope::of(&caller);
-        let party = work::lock_client(&mut tx, scope, asked.client_id, "payment.client_id").await?;
-        party.takes_new()?;
-        let (new, cover) = asked.with(party.currency()?, tx.now(), cover, scope)?;
-        let (payment, act) = work::record(&mut tx, &party, new, cover).await?;
+        let buyer = work::lock_client(&mut tx, scope, asked.client_id, "payment.client_id").await?;
+        buyer.must_be_live()?;
+        let (new, cover) = asked.with(buyer.currency()?, tx.now(), cover, scope)?;
+        let (payment, act) = work::record(&mut tx, &buyer, new, cover).await?;
         let answer = pb::CreatePaymentResponse { payment: Some(payment.into()) };
         repeat.finish(tx, act, answer).await
     }
@@ -75,10 +75,10 @@ impl PaymentService for Payments {
             return reply(answer);
         }
         let scope = Scope::of(&caller);
-        let (party, payment) = work::lock_payment(&mut tx, scope, id, "id").await?;
+        let (buyer, payment) = work::lock_payment(&mut tx, scope, id, "id").await?;
         etag::check(&request.etag, payment.version)?;
         payment.facts.allows(Step::Allocate)?;
-        party.takes_new()?;
+        buyer.must_be_live()?;
         let cover = cover.of(&payment, scope)?;
         let (payment, act) = work::allocate(&mut tx, payment, cover).await?;
         let answer = pb::AllocatePaymentResponse { payment: Some(payment.into()) };

@@ -13,10 +13,10 @@ use sqlx::{FromRow, Row as _, postgres::PgRow};
 
 use super::{
     ledger::{Dispute, Facts},
-    model::{Filter, Party, Payment},
+    model::{Filter, Payment},
     totals::{Shift, bind_shift, totals_shifted},
 };
-use crate::visibility::Scope;
+use crate::visibility::{Scope, seen};
 
 /// The columns of a [`Payment`], and what it covers, which only the entries know: the ids of the
 /// instalments, and then as many amounts. It is a column and no join, so that it is looked up
@@ -73,54 +73,13 @@ fn dispute_from_text(text: &str) -> Dispute {
         .map_or(Dispute::Never, |(dispute, _)| *dispute)
 }
 
-/// A client whom the caller sees, deleted or not, and whose money nobody else changes until the
-/// transaction ends; `$3` is the employee to narrow by.
-macro_rules! lock_client {
-    ($id:literal) => {
-        concat!(
-            "SELECT id, currency, delete_time FROM crm.clients
-             WHERE account_id = $1 AND id = ",
-            $id,
-            " AND ($3::bigint IS NULL OR id IN (
-                   SELECT client_id FROM crm.client_members
-                   WHERE account_id = $1 AND employee_id = $3))
-             FOR NO KEY UPDATE"
-        )
-    };
-}
-
-/// A client by id.
-pub async fn lock_client(tx: &mut TenantTx, scope: Scope, id: i64) -> Result<Option<Party>, Error> {
-    let account_id = tx.account_id();
-    let query = sqlx::query_as(sql!(lock_client!("$2"))).bind(account_id).bind(id);
-    tx.optional(query.bind(scope.employee_id())).await
-}
-
-/// The client of a payment, which never becomes another's.
-pub async fn lock_client_of(
-    tx: &mut TenantTx,
-    scope: Scope,
-    payment_id: i64,
-) -> Result<Option<Party>, Error> {
-    let account_id = tx.account_id();
-    let query = sqlx::query_as(sql!(lock_client!(
-        "(SELECT client_id FROM crm.payments WHERE account_id = $1 AND id = $2)"
-    )));
-    tx.optional(query.bind(account_id).bind(payment_id).bind(scope.employee_id())).await
-}
-
 /// A payment that the caller sees, voided or not.
 pub async fn find(tx: &mut TenantTx, scope: Scope, id: i64) -> Result<Option<Payment>, Error> {
     let account_id = tx.account_id();
-    let query = sqlx::query_as(sql!(
-        select!(),
-        "$1 AND id = $2
-           AND ($3::bigint IS NULL OR client_id IN (
-               SELECT client_id FROM crm.client_members WHERE account_id = $1 AND employee_id = $3))"
-    ))
-    .bind(account_id)
-    .bind(id)
-    .bind(scope.employee_id());
+    let query = sqlx::query_as(sql!(select!(), "$1 AND id = $2 AND ", seen!("payments.client_id")))
+        .bind(account_id)
+        .bind(id)
+        .bind(scope.employee_id());
     tx.optional(query).await
 }
 

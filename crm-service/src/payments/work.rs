@@ -14,11 +14,12 @@ use service_kit::{
 
 use super::{
     ledger::{ByInstalment, Facts, spread},
-    model::{Change, Party, Payment},
+    model::{Change, Payment},
     sql::{self, Event},
     totals::{self, Shift},
 };
 use crate::{
+    buyer::{self, Belonging, Buyer},
     instalments::coverage::{self, Due, Entry},
     visibility::Scope,
 };
@@ -52,9 +53,9 @@ pub async fn lock_client(
     scope: Scope,
     id: i64,
     field: &'static str,
-) -> Result<Party, Error> {
-    let party = sql::lock_client(tx, scope, id).await?;
-    party.ok_or(Error::NotFound { resource: "client", field })
+) -> Result<Buyer, Error> {
+    let buyer = buyer::lock(tx, scope, id).await?;
+    buyer.ok_or(Error::NotFound { resource: "client", field })
 }
 
 /// A payment by id, of a client who is locked first.
@@ -63,21 +64,23 @@ pub async fn lock_payment(
     scope: Scope,
     id: i64,
     field: &'static str,
-) -> Result<(Party, Payment), Error> {
+) -> Result<(Buyer, Payment), Error> {
     let not_found = Error::NotFound { resource: "payment", field };
-    let Some(party) = sql::lock_client_of(tx, scope, id).await? else { return Err(not_found) };
+    let Some(buyer) = buyer::lock_of(tx, scope, Belonging::Payment(id)).await? else {
+        return Err(not_found);
+    };
     // Read once nobody else changes it any more.
     let payment = sql::find(tx, scope, id).await?.ok_or(not_found)?;
-    Ok((party, payment))
+    Ok((buyer, payment))
 }
 
 /// Records a payment of a locked client.
-pub async fn record(tx: &mut TenantTx, party: &Party, new: NewPayment, cover: Cover) -> Done {
+pub async fn record(tx: &mut TenantTx, buyer: &Buyer, new: NewPayment, cover: Cover) -> Done {
     let now = tx.now();
     let mut payment = Payment {
         // Not drawn yet.
         id: 0,
-        client_id: party.id,
+        client_id: buyer.id,
         currency: new.amount.currency().code().to_owned(),
         facts: Facts::new(new.amount.minor(), new.has_failed),
         paid_at: new.paid_at,

@@ -11,8 +11,14 @@ use service_kit::testing::{
 };
 
 const EXCEPTIONS: Exceptions<'static> = Exceptions {
-    // The last: sweeps.
-    across_accounts: &["crm.migrations", "AS old"],
+    // The last: sweeps, whom identity-service told of, and where there is news for who watches.
+    across_accounts: &[
+        "crm.migrations",
+        "crm.directory_cursor",
+        "AS old",
+        "crm.employees AS met",
+        "crm.client_feeds AS news",
+    ],
     by_another_key: &[],
     // Public calls are identity's.
     not_ours: &["public_answers"],
@@ -241,4 +247,14 @@ async fn the_working_role_sees_nothing_without_an_account_and_can_undo_nothing()
 fn every_query_of_this_service_is_one_that_the_checks_see() {
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     assert_eq!(plans::unregistered(&source), Vec::<String>::new());
+}
+
+/// An account comes from a caller, or from a row: only what identity tells may name another.
+#[test]
+fn only_the_directory_begins_in_an_account_that_was_named() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let places = plans::files_with(&source, "begin_named(");
+    let names: Vec<_> = places.iter().map(|place| place.strip_prefix(&source).unwrap()).collect();
+    assert!(!names.is_empty());
+    assert!(names.iter().all(|name| name.starts_with("directory")), "{names:?}");
 }

@@ -8,6 +8,7 @@ use proto::crm::v1 as pb;
 use service_kit::testing::isolation::{Ids, Service, id_fields, leaks};
 
 use crate::{
+    sales,
     support::{Crm, named, signed},
     till::{self, Till},
 };
@@ -15,14 +16,13 @@ use crate::{
 #[tokio::test]
 async fn no_id_reaches_into_another_account() {
     let till = Till::open().await;
-    let (crm, ana) = (&till.crm, &till.ana);
-    let bob = crm.sign_up("bob").await;
-    let hers = crm.create(ana, named("Ada", "")).await;
-    let his = crm.create(&bob, named("Bob", "")).await;
-    let client = Some(pb::Client { id: hers.id, first_name: "Eve".into(), ..Default::default() });
-    let id = hers.id;
+    let (crm, ana, bob) = (&till.crm, &till.ana, till.crm.sign_up("bob").await);
+    let (hers, his) = (crm.sale(ana).await, crm.sale(&bob).await);
     let (her_payments, his_payments) = (till.scene(ana).await, till.scene(&bob).await);
-    let examples = her_payments.examples("").into_iter().chain([
+    // One whom nothing was sold to, so that whatever is done to her stands in nobody's way.
+    let id = crm.create(ana, named("Ada", "")).await.id;
+    let client = Some(pb::Client { id, first_name: "Eve".into(), ..Default::default() });
+    let examples = hers.examples("").into_iter().chain(her_payments.examples("")).chain([
         ("/crm.v1.ClientService/GetClient", pb::GetClientRequest { id }.encode_to_vec()),
         (
             "/crm.v1.ClientService/UpdateClient",
@@ -37,18 +37,22 @@ async fn no_id_reaches_into_another_account() {
             pb::UndeleteClientRequest { id, ..Default::default() }.encode_to_vec(),
         ),
     ]);
-    let ignored = [&[("/crm.v1.ClientService/CreateClient", "client.id")], till::IGNORED].concat();
+    let of_clients = &[("/crm.v1.ClientService/CreateClient", "client.id")];
+    let ignored = [of_clients, sales::IGNORED, till::IGNORED].concat();
     let service = Service {
         package: "crm.v1",
         policy: POLICY,
         ignored: &ignored,
-        omitted: till::OMITTED,
+        omitted: &[sales::OMITTED, till::OMITTED].concat(),
         examples: examples.collect(),
     };
-    let is_of_clients = |method: &str| method.contains(".ClientService/");
     let before = crm.database.digest().await;
+    let is_of_payments = |method: &str| method.contains(".PaymentService/");
     let foreign = |method: &str, field: &str| Ids {
-        foreign: if is_of_clients(method) { his.id } else { his_payments.named(method, field) },
+        foreign: match is_of_payments(method) {
+            true => his_payments.named(method, field),
+            false => his.named(method, field),
+        },
         unknown: 999_999,
     };
     assert_eq!(leaks(&service, &crm.channel, &ana.token, foreign).await, Vec::<String>::new());
@@ -58,7 +62,11 @@ async fn no_id_reaches_into_another_account() {
     // And it can fail: with one's own id every one of the calls succeeds, and with a call
     // that has no example it says so.
     let own = |method: &str, field: &str| Ids {
-        foreign: if is_of_clients(method) { hers.id } else { her_payments.named(method, field) },
+        foreign: match method {
+            method if method.contains(".ClientService/") => id,
+            method if is_of_payments(method) => her_payments.named(method, field),
+            method => hers.named(method, field),
+        },
         unknown: 999_999,
     };
     assert_eq!(leaks(&service, &crm.channel, &ana.token, own).await.len(), all);

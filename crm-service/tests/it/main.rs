@@ -3,22 +3,28 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod access;
+mod client_packages;
 mod clients;
 mod conventions;
 mod health;
 mod hostile;
 mod housekeeping;
+mod instalments;
 mod isolation;
 mod lists;
 mod operators;
 mod outages;
+mod packages;
 mod payment_access;
 mod payment_history;
 mod payment_lists;
 mod payment_races;
 mod payment_states;
 mod payments;
+mod plans;
 mod reflection;
 mod repeats;
+mod sales;
+mod sales_access;
 mod support;
 mod till;

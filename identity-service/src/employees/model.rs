@@ -13,7 +13,7 @@ use service_kit::{
     access,
     caller::Caller,
     clock, etag,
-    fields::{Email, Fields, Flaw, Text, Violations, fold, id, parse_search, search_words},
+    fields::{Email, Fields, Flaw, Text, Violations, fold, parse_search, search_words},
     mask::Update,
     page::{KeyOf, Order},
 };
@@ -414,19 +414,6 @@ pub fn parse_permissions(permissions: &[i32]) -> Result<Vec<Permission>, Flaw> {
         .collect();
     let known = known.ok_or(Flaw::bad("must be known permissions"))?;
     Ok(access::effective(Role::Unspecified, &known))
-}
-
-/// Ids in a request, each once.
-pub fn parse_ids(ids: &[i64]) -> Result<Vec<i64>, Flaw> {
-    const MOST: usize = 500;
-    if ids.is_empty() {
-        return Err(Flaw::Missing);
-    }
-    if ids.len() > MOST {
-        return Err(Flaw::bad("must be at most 500"));
-    }
-    let ids = ids.iter().map(|given| id(*given)).collect::<Result<BTreeSet<_>, _>>()?;
-    Ok(ids.into_iter().collect())
 }
 
 /// Which people a list is of.

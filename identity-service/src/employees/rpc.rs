@@ -13,7 +13,7 @@ use service_kit::{
     db::{Act, Db},
     error::Error,
     etag,
-    fields::{Email, Fields, email_key, id},
+    fields::{Email, Fields, email_key, id, ids},
     idempotency::Repeats,
     keys::Keyring,
     page::Page,
@@ -23,9 +23,7 @@ use tonic::Request;
 
 use super::{
     authority,
-    model::{
-        self, Change, Filter, Login, NewEmployee, check_email_stays, parse_ids, parse_permissions,
-    },
+    model::{self, Change, Filter, Login, NewEmployee, check_email_stays, parse_permissions},
     sql,
     work::{self, lock, lock_live, not_found},
 };
@@ -209,7 +207,7 @@ impl EmployeeService for Employees {
     ) -> Reply<pb::BatchGetEmployeesResponse> {
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
-        let ids = fields.take("ids", parse_ids(&request.ids));
+        let ids = fields.take("ids", ids(&request.ids));
         let (ids,) = fields.all((ids,))?;
 
         let mut tx = self.db.begin(&caller).await?;

@@ -96,6 +96,17 @@ impl Db {
         self.begin_as(system.account_id(), Actor::System(system.task())).await
     }
 
+    /// A transaction inside an account that another service named in its answer to a question of
+    /// ours, over a channel on which we know each other. Never one that a caller named: their
+    /// account comes with the [`Caller`].
+    pub async fn begin_named(
+        &self,
+        account_id: i64,
+        task: &'static str,
+    ) -> Result<TenantTx, Error> {
+        self.begin_as(account_id, Actor::System(task)).await
+    }
+
     /// Single reads that precede a tenant.
     pub fn unscoped(&self) -> Unscoped<'_> {
         Unscoped::new(&self.lookup)

@@ -1,8 +1,9 @@
 //! The only way to the database.
 //!
 //! Whoever wants to reach a tenant's rows must hold a [`Caller`], or a [`System`] scope that
-//! this module made from a row it found. The pools are private to this folder, so there is no
-//! way around it:
+//! this module made from a row it found, or must have been told of the account by a service that
+//! it asked ([`Db::begin_named`]; a test of each service lists where that is said). The pools are
+//! private to this folder, so there is no way around it:
 //!
 //! - [`TenantTx`]: a transaction inside one account, as the role `…_app`, row security on.
 //! - [`Unscoped`]: single reads that precede a tenant, such as a log-in by e-mail, as the role

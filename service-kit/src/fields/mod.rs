@@ -22,7 +22,7 @@ mod labels;
 mod money;
 mod text;
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::BTreeSet, fmt};
 
 pub use codes::{Country, Currency};
 pub use date::{date, optional_date};
@@ -158,6 +158,19 @@ together!(A, B, C, D, E, F, G, H, I, J, K, L);
 /// The id of a row, which every row has.
 pub fn id(id: i64) -> Result<i64, Flaw> {
     if id == 0 { Err(Flaw::Missing) } else { Ok(id) }
+}
+
+/// The ids of a batch, each once and in their own order.
+pub fn ids(given: &[i64]) -> Result<Vec<i64>, Flaw> {
+    const MOST: usize = 500;
+    if given.is_empty() {
+        return Err(Flaw::Missing);
+    }
+    if given.len() > MOST {
+        return Err(Flaw::bad("must be at most 500"));
+    }
+    let ids = given.iter().map(|given| id(*given)).collect::<Result<BTreeSet<_>, _>>()?;
+    Ok(ids.into_iter().collect())
 }
 
 /// The UUID in an optional `request_id`.

@@ -97,11 +97,7 @@ fn translate(found: &Status, place: Place) -> Status {
             Reason::MalformedMessage,
             "This is not the message that the method takes.",
         ),
-        (Code::OutOfRange | Code::ResourceExhausted, _) => transport_status(
-            Code::ResourceExhausted,
-            Reason::MessageTooLarge,
-            "The message is larger than this server takes or gives.",
-        ),
+        (Code::OutOfRange | Code::ResourceExhausted, _) => Error::TooLarge.into(),
         (Code::Unimplemented, _) if knows_no_such_compression => transport_status(
             Code::Unimplemented,
             Reason::CompressionUnknown,

@@ -305,6 +305,20 @@ pub fn unregistered(source: &std::path::Path) -> Vec<String> {
     found
 }
 
+/// The source files in which something is said.
+pub fn files_with(source: &std::path::Path, said: &str) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(source).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_with(&path, said));
+        } else if std::fs::read_to_string(&path).unwrap().contains(said) {
+            found.push(path);
+        }
+    }
+    found
+}
+
 /// A query must be made of `sql!`, a list must be registered as a family.
 pub fn hidden_queries(text: &str) -> impl Iterator<Item = String> {
     let queries = text.match_indices("sqlx::query").filter_map(|(at, _)| {

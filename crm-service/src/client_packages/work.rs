@@ -1,0 +1,67 @@
+//! What do several methods on client packages have in common?
+
+use service_kit::{db::TenantTx, error::Error};
+
+use super::{
+    model::{ClientPackage, Details, Preview, Standing},
+    sql,
+};
+use crate::{
+    buyer::{self, Belonging, Buyer},
+    instalments,
+    visibility::Scope,
+};
+use service_kit::fields::Currency;
+
+/// A client package that nobody else changes until the transaction ends, and whose it is.
+pub async fn lock(
+    tx: &mut TenantTx,
+    scope: Scope,
+    id: i64,
+    field: &'static str,
+) -> Result<(Buyer, ClientPackage), Error> {
+    let buyer = buyer::lock_of(tx, scope, Belonging::ClientPackage(id)).await?;
+    let buyer = buyer.ok_or(not_found(field))?;
+    let client_package = sql::lock(tx, id).await?.ok_or(not_found(field))?;
+    Ok((buyer, client_package))
+}
+
+/// One that takes new instalments.
+pub async fn lock_to_plan(
+    tx: &mut TenantTx,
+    scope: Scope,
+    id: i64,
+    field: &'static str,
+) -> Result<ClientPackage, Error> {
+    let (buyer, client_package) = lock(tx, scope, id, field).await?;
+    buyer.must_be_live()?;
+    client_package.must_be_active()?;
+    Ok(client_package)
+}
+
+/// What a preview is of: as it would be agreed on, and what is there already.
+pub async fn read(
+    tx: &mut TenantTx,
+    scope: Scope,
+    preview: Preview,
+    default_currency: Currency,
+) -> Result<(Details, Standing), Error> {
+    let (id, change) = match preview {
+        Preview::Offer(offer) => {
+            return Ok((offer.priced("", None, default_currency)?, Standing::default()));
+        }
+        Preview::Of(id, change) => (id, change),
+    };
+    let field = "client_package_id";
+    let before = sql::find(tx, scope, id).await?.ok_or(not_found(field))?;
+    buyer::find(tx, before.client_id).await?.ok_or(not_found(field))?.must_be_live()?;
+    before.must_be_active()?;
+    let standing = instalments::sql::standing(tx, id).await?;
+    let details = change.apply("", &before)?;
+    details.must_suit(&before.details, &standing)?;
+    Ok((details, standing))
+}
+
+pub fn not_found(field: &'static str) -> Error {
+    Error::NotFound { resource: "client package", field }
+}

@@ -1,0 +1,19 @@
+//! What the CRM knows of the account's employees, and of the account itself: identity's to say,
+//! kept here as a copy.
+//!
+//! - A copy is what an event of identity's log said last, or an answer as of some event: of two
+//!   words the one with the larger number holds, in whichever order they arrive. Numbers of two
+//!   epochs do not compare; whoever learns of a new one resolves everything anew.
+//! - An employee is known once they are met: told of by the log, or asked about because somebody
+//!   wants to give them a part ([`Directory::meet`], before any transaction).
+//! - Whoever gives somebody a part locks their row ([`sql::share`]) and looks at their state. So a
+//!   deletion on its way waits for that, or is seen by it.
+//! - Who is deleted is marked first, and then loses every part ([`follow`]); whoever is brought
+//!   back begins without one. Who is deactivated keeps theirs.
+
+pub mod follow;
+mod meet;
+pub mod model;
+pub mod sql;
+
+pub use meet::Directory;

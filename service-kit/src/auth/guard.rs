@@ -1,0 +1,185 @@
+//! Would whoever opened a stream still be let in?
+
+use std::{sync::Arc, time::Duration};
+
+use futures::stream::{BoxStream, Stream, StreamExt, try_unfold};
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+
+use super::{Credential, Gate};
+use crate::{caller::Caller, error::Error, policy::Rule};
+
+/// How often it is asked.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// What a caller was let in by, so that it can be asked again.
+#[derive(Clone)]
+pub struct Guard {
+    gate: Arc<Gate>,
+    rule: Rule,
+    credential: Arc<Credential>,
+    asked: Instant,
+}
+
+impl Guard {
+    /// Of a caller whom the gate is about to ask about.
+    pub(super) fn new(gate: Arc<Gate>, rule: Rule, credential: Credential) -> Self {
+        Self { gate, rule, credential: Arc::new(credential), asked: Instant::now() }
+    }
+
+    /// The caller as of now, if they are let in.
+    pub(super) async fn ask(&self) -> Result<Caller, Error> {
+        self.gate.identify(self.rule, &self.credential).await
+    }
+
+    /// The same stream, for as long as its caller would be let in anew and `still` agrees to what
+    /// they are by now. Then it ends with the refusal, also where nobody can tell at the moment:
+    /// nothing is sent after an answer is due that has not come.
+    pub fn over<T: Send + 'static>(
+        self,
+        stream: impl Stream<Item = Result<T, Status>> + Send + 'static,
+        still: impl Fn(&Caller) -> Result<(), Error> + Send + Sync + 'static,
+    ) -> BoxStream<'static, Result<T, Status>> {
+        let guarded = Guarded { guard: self, stream: stream.boxed(), still };
+        try_unfold(guarded, |mut guarded| async move {
+            let next = guarded.next().await?;
+            Ok(next.map(|item| (item, guarded)))
+        })
+        .boxed()
+    }
+}
+
+struct Guarded<T, F> {
+    guard: Guard,
+    stream: BoxStream<'static, Result<T, Status>>,
+    still: F,
+}
+
+impl<T, F: Fn(&Caller) -> Result<(), Error>> Guarded<T, F> {
+    async fn next(&mut self) -> Result<Option<T>, Status> {
+        loop {
+            let due = self.guard.asked + EVERY;
+            if due <= Instant::now() {
+                self.guard.asked = Instant::now();
+                let caller = self.guard.ask().await?;
+                (self.still)(&caller)?;
+            } else if let Ok(item) = timeout_at(due, self.stream.next()).await {
+                return item.transpose();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures::stream::{pending, repeat};
+    use proto::common::v1::{ErrorReason as Reason, Role};
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::{
+        auth::{Authenticator, ServiceSecrets},
+        caller::{Actor, Facts, Tz},
+        config::Reflection,
+        error::reason_text,
+        fields::Currency,
+        policy::{Access, Policy, rule},
+    };
+
+    const RULE: Rule = rule("/a.Service/Watch", Access::AtLeast(Role::Admin));
+
+    /// Says what it was told to say, and how often it was asked.
+    struct Scripted(Mutex<(Result<Role, Reason>, u32)>);
+
+    #[tonic::async_trait]
+    impl Authenticator for Scripted {
+        async fn authenticate(&self, credential: &Credential) -> Result<Facts, Error> {
+            assert_eq!(credential.expose(), "hers");
+            let mut script = self.0.lock().unwrap();
+            script.1 += 1;
+            Ok(Facts {
+                account_id: 7,
+                actor: Actor::Employee(1),
+                role: script.0.map_err(Error::Unauthenticated)?,
+                permissions: Vec::new(),
+                default_currency: Currency::USD,
+                time_zone: Tz::UTC,
+                visibility: Default::default(),
+                session_id: None,
+                account_closed: false,
+            })
+        }
+    }
+
+    fn scripted() -> (Arc<Scripted>, Guard) {
+        let script = Arc::new(Scripted(Mutex::new((Ok(Role::Admin), 0))));
+        let gate = Gate {
+            policy: Policy::new(&[RULE]),
+            authenticator: script.clone(),
+            service_secrets: ServiceSecrets::default(),
+            reflection: Reflection::Off,
+        };
+        (script, Guard::new(Arc::new(gate), RULE, Credential::new("hers")))
+    }
+
+    fn reason(status: &Status) -> &str {
+        status.metadata().get("error-reason").unwrap().to_str().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_goes_on_while_its_caller_would_be_let_in_and_ends_within_five_seconds() {
+        let changes: [(Result<Role, Reason>, Reason); 2] = [
+            (Err(Reason::TokenRevoked), Reason::TokenRevoked),
+            // What the row of the policy asks for counts too.
+            (Ok(Role::Employee), Reason::RoleRequired),
+        ];
+        for (change, refusal) in changes {
+            let (script, guard) = scripted();
+            let mut silent = guard.over(pending::<Result<(), Status>>(), |_| Ok(()));
+            let goes_on = tokio::time::timeout(Duration::from_secs(3600), silent.next()).await;
+            assert!(goes_on.is_err());
+            assert_eq!(script.0.lock().unwrap().1, 3600 / 5);
+            script.0.lock().unwrap().0 = change;
+            let began = Instant::now();
+            let last = silent.next().await.unwrap().unwrap_err();
+            assert_eq!(reason(&last), reason_text(refusal));
+            assert!(began.elapsed() <= EVERY);
+            assert!(silent.next().await.is_none());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_sent_once_an_answer_is_due() {
+        let (script, guard) = scripted();
+        let mut busy = guard.over(repeat(()).map(Ok::<_, Status>), |_| Ok(()));
+        for _ in 0..3 {
+            busy.next().await.unwrap().unwrap();
+        }
+        assert_eq!(script.0.lock().unwrap().1, 0);
+        script.0.lock().unwrap().0 = Err(Reason::TokenInvalid);
+        sleep(EVERY).await;
+        assert!(busy.next().await.unwrap().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_caller_is_by_now_may_be_a_reason_to_end() {
+        let (_script, guard) = scripted();
+        let still = |caller: &Caller| {
+            assert_eq!(caller.account_id(), 7);
+            Err(Error::CursorExpired)
+        };
+        let mut silent = guard.over(pending::<Result<(), Status>>(), still);
+        let last = silent.next().await.unwrap().unwrap_err();
+        assert_eq!(reason(&last), "CURSOR_EXPIRED");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_ends_by_itself_ends() {
+        let (_script, guard) = scripted();
+        let mut short = guard.over(futures::stream::iter([Ok::<_, Status>(1)]), |_| Ok(()));
+        assert_eq!(short.next().await.unwrap().unwrap(), 1);
+        assert!(short.next().await.is_none());
+    }
+}
