@@ -52,7 +52,7 @@ pub fn stored_currency(code: &str) -> Result<Currency, Error> {
 /// ends.
 macro_rules! lock {
     ($id:literal) => {
-        sql!(
+        concat!(
             "SELECT id, currency, delete_time FROM crm.clients WHERE account_id = $1 AND id = ",
             $id,
             " AND ",
@@ -65,29 +65,43 @@ macro_rules! lock {
 /// A client by id.
 pub async fn lock(tx: &mut TenantTx, scope: Scope, id: i64) -> Result<Option<Buyer>, Error> {
     let account_id = tx.account_id();
-    let query = sqlx::query_as(lock!("$2"));
-    tx.optional(query.bind(account_id).bind(id).bind(scope.employee_id())).await
+    let query = sqlx::query_as(sql!(lock!("$2"))).bind(account_id).bind(id);
+    tx.optional(query.bind(scope.employee_id())).await
 }
 
 /// The same by something that is theirs, and never becomes another's.
-#[rustfmt::skip]
 pub async fn lock_of(
     tx: &mut TenantTx,
     scope: Scope,
     belonging: Belonging,
 ) -> Result<Option<Buyer>, Error> {
     let account_id = tx.account_id();
-    let (text, id) = match belonging {
-        Belonging::ClientPackage(id) =>
-            (lock!("(SELECT client_id FROM crm.client_packages WHERE account_id = $1 AND id = $2)"), id),
-        Belonging::Instalment(id) =>
-            (lock!("(SELECT client_id FROM crm.instalments WHERE account_id = $1 AND id = $2)"), id),
-        Belonging::Payment(id) =>
-            (lock!("(SELECT client_id FROM crm.payments WHERE account_id = $1 AND id = $2)"), id),
-        Belonging::StripeCustomer(id) =>
-            (lock!("(SELECT client_id FROM crm.stripe_customers WHERE account_id = $1 AND id = $2)"), id),
+    let (query, id) = match belonging {
+        Belonging::ClientPackage(id) => (
+            sqlx::query_as(sql!(lock!(
+                "(SELECT client_id FROM crm.client_packages WHERE account_id = $1 AND id = $2)"
+            ))),
+            id,
+        ),
+        Belonging::Instalment(id) => (
+            sqlx::query_as(sql!(lock!(
+                "(SELECT client_id FROM crm.instalments WHERE account_id = $1 AND id = $2)"
+            ))),
+            id,
+        ),
+        Belonging::Payment(id) => (
+            sqlx::query_as(sql!(lock!(
+                "(SELECT client_id FROM crm.payments WHERE account_id = $1 AND id = $2)"
+            ))),
+            id,
+        ),
+        Belonging::StripeCustomer(id) => (
+            sqlx::query_as(sql!(lock!(
+                "(SELECT client_id FROM crm.stripe_customers WHERE account_id = $1 AND id = $2)"
+            ))),
+            id,
+        ),
     };
-    let query = sqlx::query_as(text);
     tx.optional(query.bind(account_id).bind(id).bind(scope.employee_id())).await
 }
 

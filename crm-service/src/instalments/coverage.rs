@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use proto::common::v1::ErrorReason as Reason;
 use service_kit::{db::TenantTx, error::Error, sql};
 
-use crate::visibility::Scope;
+use crate::visibility::{Scope, seen};
 
 /// Something that payments may cover.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -83,10 +83,9 @@ pub async fn by_due_date(
     let account_id = tx.account_id();
     let query = sqlx::query_as(sql!(
         "SELECT id, client_id, currency, amount, allocated, status FROM crm.instalments
-         WHERE account_id = $1 AND id = ANY($2)
-           AND ($3::bigint IS NULL OR client_id IN (
-               SELECT client_id FROM crm.client_members WHERE account_id = $1 AND employee_id = $3))
-         ORDER BY schedule_date, id"
+         WHERE account_id = $1 AND id = ANY($2) AND ",
+        seen!("instalments.client_id"),
+        " ORDER BY schedule_date, id"
     ))
     .bind(account_id)
     .bind(Vec::from_iter(ids))

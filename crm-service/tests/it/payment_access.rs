@@ -7,73 +7,27 @@ use proto::{
         Role,
     },
     crm::v1 as pb,
-    identity::v1::{self as id, employee_service_client::EmployeeServiceClient},
 };
 use service_kit::{
     policy::Access,
-    testing::{
-        raw,
-        refusal::{Refusal, refusal},
-    },
+    testing::refusal::{Refusal, refusal},
 };
 use tonic::Code;
 
 use crate::{
+    sales_access::access,
     support::{Person, signed},
     till::{Scene, Till, eur},
 };
 
 const ID: &str = "6f1c1f5e-8f0a-4c52-9d3c-0a5b6c7d8e9f";
 
-/// The bytes of an answer, or why there is none.
 async fn answer(
     till: &Till,
     by: &Person,
     (method, message): &(&str, Vec<u8>),
 ) -> Result<Vec<u8>, Refusal> {
-    let request = raw::request(message.clone(), &by.token);
-    let answer = raw::call(&till.crm.channel, method, request).await;
-    answer.map(|answer| answer.into_inner().into()).map_err(|status| Refusal::of(&status))
-}
-
-fn access(method: &str) -> Access {
-    POLICY.iter().find(|rule| rule.method == method).unwrap().access
-}
-
-async fn grant(till: &Till, email: &str, permissions: &[Permission]) {
-    let mut employees = EmployeeServiceClient::new(till.crm.identity.channel.clone());
-    let request = id::UpdatePermissionsRequest {
-        id: employee_id(till, email).await,
-        permissions: permissions.iter().map(|it| (*it).into()).collect(),
-        ..Default::default()
-    };
-    employees.update_permissions(signed(&till.ana, request)).await.unwrap();
-}
-
-async fn employee_id(till: &Till, email: &str) -> i64 {
-    sqlx::query_scalar("SELECT id FROM identity.employees WHERE email = $1")
-        .bind(email)
-        .fetch_one(&till.crm.identity.database.owner)
-        .await
-        .unwrap()
-}
-
-/// From now on employees see the clients in which they have a part; this one is eve's.
-async fn only_eves(till: &Till, client_id: i64) {
-    let assigned = "UPDATE identity.accounts SET employee_client_visibility = 'assigned'";
-    till.crm.identity.database.execute(assigned).await;
-    let eve = employee_id(till, "eve@example.com").await;
-    till.crm
-        .database
-        .execute(&format!(
-            "INSERT INTO crm.employees (account_id, id, name, state, epoch, sequence)
-             SELECT account_id, {eve}, 'Eve', 'active', 'x', 1 FROM crm.clients WHERE id = {client_id}
-             ON CONFLICT DO NOTHING;
-             INSERT INTO crm.client_members
-             SELECT account_id, {eve}, id, true, false, false, create_time, name_key, true
-             FROM crm.clients WHERE id = {client_id}"
-        ))
-        .await;
+    till.crm.call(by, method, message).await
 }
 
 #[tokio::test]
@@ -111,7 +65,7 @@ async fn a_grant_is_good_for_what_it_says() {
     let till = Till::open().await;
     let eve = till.crm.add(&till.ana, "eve", Role::Employee).await;
     for granted in [ManagePayments, RefundPayments] {
-        grant(&till, "eve@example.com", &[granted]).await;
+        till.crm.grant(&till.ana, &eve, &[granted]).await;
         for example in till.scene(&till.ana).await.examples("") {
             let needs = access(example.0);
             let answer = answer(&till, &eve, &example).await;
@@ -127,9 +81,9 @@ async fn a_grant_is_good_for_what_it_says() {
 async fn whoever_does_not_see_a_client_reaches_no_payment_of_theirs() {
     let till = Till::open().await;
     let eve = till.crm.add(&till.ana, "eve", Role::Employee).await;
-    grant(&till, "eve@example.com", &[ManagePayments, RefundPayments]).await;
+    till.crm.grant(&till.ana, &eve, &[ManagePayments, RefundPayments]).await;
     let (hers, hidden) = (till.scene(&till.ana).await, till.scene(&till.ana).await);
-    only_eves(&till, hers.client).await;
+    till.crm.assign(&till.ana, &eve, hers.client).await;
 
     let before = till.crm.database.digest().await;
     for example in hidden.examples("") {
@@ -189,7 +143,7 @@ async fn statistics_and_lists_are_of_the_account_and_of_what_the_caller_sees() {
     }
     assert_eq!(seen(&bob, 0).await, of_one);
 
-    only_eves(&till, hers.client).await;
+    till.crm.assign(&till.ana, &eve, hers.client).await;
     assert_eq!(seen(&till.ana, 0).await, of_both);
     assert_eq!(seen(&eve, 0).await, of_one);
     assert_eq!(seen(&eve, hers.client).await, of_one);
@@ -198,7 +152,7 @@ async fn statistics_and_lists_are_of_the_account_and_of_what_the_caller_sees() {
     till.crm.delete(&till.ana, hers.client).await;
     assert_eq!(seen(&eve, 0).await, of_one);
     // This widens payments, and nothing else.
-    grant(&till, "eve@example.com", &[Permission::ViewPayments]).await;
+    till.crm.grant(&till.ana, &eve, &[Permission::ViewPayments]).await;
     assert_eq!(seen(&eve, 0).await, of_both);
     let some = till.list(&till.ana, pb::ListPaymentsRequest::default()).await.payments;
     till.get_as(&eve, some[0].id).await.unwrap();

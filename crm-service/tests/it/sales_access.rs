@@ -20,14 +20,20 @@ use crate::support::{Crm, Person, signed};
 const ID: &str = "6f1c1f5e-8f0a-4c52-9d3c-0a5b6c7d8e9f";
 
 impl Crm {
-    async fn call(&self, by: &Person, method: &str, message: &[u8]) -> Result<Vec<u8>, Refusal> {
+    /// The bytes of an answer, or why there is none.
+    pub async fn call(
+        &self,
+        by: &Person,
+        method: &str,
+        message: &[u8],
+    ) -> Result<Vec<u8>, Refusal> {
         let request = raw::request(message.to_vec(), &by.token);
         let answer = raw::call(&self.channel, method, request).await;
         answer.map(|answer| answer.into_inner().into()).map_err(|status| Refusal::of(&status))
     }
 }
 
-fn access(method: &str) -> Access {
+pub fn access(method: &str) -> Access {
     POLICY.iter().find(|rule| rule.method == method).unwrap().access
 }
 
