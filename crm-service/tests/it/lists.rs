@@ -312,6 +312,7 @@ async fn everything_wrong_with_a_list_is_named_at_once() {
         status: vec![1, 99],
         country: "XX".into(),
         search: "a b c d e f g h i".into(),
+        ..Default::default()
     };
     let refused = refusal(crm.clients().list_clients(signed(&ana, request)).await);
     assert_eq!(refused.said(), (Code::InvalidArgument, "INVALID_FIELDS"));
