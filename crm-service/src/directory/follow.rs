@@ -16,10 +16,7 @@ use super::{
     model::{News, Position, State, Word},
     sql,
 };
-use crate::{
-    clients::leave::take_parts,
-    identity::{Identity, silent},
-};
+use crate::{clients::leave::take_parts, identity::Identity};
 
 /// A stream that shows no life for so long is dead: identity does every ten seconds or so.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -194,5 +191,9 @@ impl Log {
 
 fn broken(status: &Status) -> Error {
     // The only reason there is for this code.
-    if status.code() == Code::OutOfRange { Error::CursorExpired } else { silent(status) }
+    if status.code() == Code::OutOfRange {
+        return Error::CursorExpired;
+    }
+    let (code, message) = (status.code(), status.message());
+    Error::internal(format!("identity-service gives no answer: {code:?} {message}"))
 }

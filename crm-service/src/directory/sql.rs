@@ -12,6 +12,7 @@ use super::{
     meet::TASK,
     model::{AccountWord, Employee, Position, Word},
 };
+use crate::accounts::met;
 
 /// Those of the employees that are the account's, in the order of their ids. Whatever changes one
 /// of them waits until this transaction ends.
@@ -53,8 +54,8 @@ pub async fn keep_employees(
     let states: Vec<_> = words.iter().map(|word| word.state.text()).collect();
     let numbers: Vec<_> = words.iter().map(|word| word.number).collect();
     let query = sqlx::query(sql!(
-        "WITH met AS (INSERT INTO crm.accounts (id) VALUES ($1) ON CONFLICT DO NOTHING)
-         INSERT INTO crm.employees AS kept (account_id, id, name, state, epoch, sequence)
+        met!(),
+        "INSERT INTO crm.employees AS kept (account_id, id, name, state, epoch, sequence)
          SELECT $1, said.id, said.name, said.state, $2, said.number
          FROM unnest($3::bigint[], $4::text[], $5::text[], $6::bigint[])
              AS said (id, name, state, number)

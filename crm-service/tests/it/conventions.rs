@@ -201,6 +201,13 @@ async fn a_search_by_prefix_is_a_range_of_the_index_under_row_security() {
     let searches: Vec<_> = plans::recorded("crm", &[])
         .into_iter()
         .filter(|statement| statement.text.contains("word >= "))
+        // An employee's clients may be few: their words are looked up instead.
+        .filter(|statement| !statement.text.contains("client_members"))
+        .filter(|statement| {
+            !["coach", "closer", "setter"]
+                .iter()
+                .any(|part| statement.text.contains(&format!(" AND {part}_id = ")))
+        })
         .collect();
     assert!(!searches.is_empty());
     for search in searches {

@@ -56,10 +56,17 @@ async fn what_is_old_goes_and_what_is_young_stays() {
 async fn a_sweep_is_a_batch_and_finds_it_by_an_index() {
     let database = TestDatabase::new(&SCHEMA).await;
     plant(&database, "900 days", "900 days", 10).await;
+    database
+        .execute(
+            "INSERT INTO crm.client_changes
+             SELECT 1 + n % 2, n, n, now() - interval '900 days', '{}'
+             FROM generate_series(1, 10) n",
+        )
+        .await;
     let mut service = connected_as(&database, "crm_sweep").await;
     let mut sweeps = plans::recorded("crm", &[]);
     sweeps.retain(|statement| statement.text.contains("AS old"));
-    assert_eq!(sweeps.len(), 2);
+    assert_eq!(sweeps.len(), 3);
     for sweep in sweeps {
         let plan = plans::explain(&mut service, "crm", &sweep.text).await;
         plans::each_scan(&plan, &mut |scan| {

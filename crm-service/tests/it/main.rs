@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod access;
+mod assignments;
 mod client_packages;
 mod clients;
 mod conventions;
+mod costs;
+mod directory;
 mod health;
 mod hostile;
 mod housekeeping;
@@ -21,10 +24,14 @@ mod payment_lists;
 mod payment_races;
 mod payment_states;
 mod payments;
+mod people;
 mod plans;
 mod reflection;
 mod repeats;
 mod sales;
 mod sales_access;
+mod statistics;
 mod support;
 mod till;
+mod visibility;
+mod watch;

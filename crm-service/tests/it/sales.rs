@@ -4,16 +4,12 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 use proto::{
-    common::v1::{Money, Permission},
+    common::v1::Money,
     crm::v1::{
         self as pb, InstalmentStatus, PaymentSchedule,
         client_package_service_client::ClientPackageServiceClient,
         instalment_service_client::InstalmentServiceClient,
         package_service_client::PackageServiceClient,
-    },
-    identity::v1::{
-        self as id, account_service_client::AccountServiceClient,
-        auth_service_client::AuthServiceClient, employee_service_client::EmployeeServiceClient,
     },
 };
 use tonic::{Status, transport::Channel};
@@ -226,50 +222,6 @@ impl Crm {
                  SELECT account_id, client_id, currency, id, {instalment_id}, amount, 'allocated', now()
                  FROM paid)
              UPDATE crm.instalments SET allocated = allocated + {minor} WHERE id = {instalment_id}"
-        );
-        self.database.execute(&facts).await;
-    }
-
-    /// Changes the account's settings.
-    pub async fn set(&self, by: &Person, settings: id::AccountSettings) {
-        let account = id::Account { settings: Some(settings), ..Default::default() };
-        let request = id::UpdateAccountRequest { account: Some(account), ..Default::default() };
-        let mut accounts = AccountServiceClient::new(self.identity.channel.clone());
-        accounts.update_account(signed(by, request)).await.unwrap();
-    }
-
-    pub async fn id_of(&self, person: &Person) -> i64 {
-        let mut auth = AuthServiceClient::new(self.identity.channel.clone());
-        let me = auth.get_me(signed(person, id::GetMeRequest {})).await.unwrap();
-        me.into_inner().employee.unwrap().id
-    }
-
-    /// Grants permissions to somebody beyond their role.
-    pub async fn grant(&self, by: &Person, to: &Person, permissions: &[Permission]) {
-        let request = id::UpdatePermissionsRequest {
-            id: self.id_of(to).await,
-            permissions: permissions.iter().map(|permission| (*permission).into()).collect(),
-            ..Default::default()
-        };
-        let mut employees = EmployeeServiceClient::new(self.identity.channel.clone());
-        employees.update_permissions(signed(by, request)).await.unwrap();
-    }
-
-    /// Lets employees see those clients only in which they have a part, and gives somebody one.
-    pub async fn assign(&self, by: &Person, to: &Person, client_id: i64) {
-        let employee_client_visibility = id::EmployeeClientVisibility::Assigned.into();
-        self.set(by, id::AccountSettings { employee_client_visibility, ..Default::default() })
-            .await;
-        let employee_id = self.id_of(to).await;
-        let facts = format!(
-            "INSERT INTO crm.employees (account_id, id, name, state, epoch, sequence)
-             SELECT account_id, {employee_id}, '', 'active', '', 0
-             FROM crm.clients WHERE id = {client_id} ON CONFLICT DO NOTHING;
-             INSERT INTO crm.client_members
-                 (account_id, employee_id, client_id, is_coach, is_closer, is_setter, create_time,
-                  name_key, is_live)
-             SELECT account_id, {employee_id}, id, true, false, false, create_time, name_key, true
-             FROM crm.clients WHERE id = {client_id}"
         );
         self.database.execute(&facts).await;
     }

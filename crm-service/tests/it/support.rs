@@ -25,12 +25,20 @@ use tonic::{Request, transport::Channel};
 const PASSWORD: &str = "correct horse battery";
 pub const SERVICE_SECRET: &str = "a-secret-among-services";
 
+/// The copy of identity's directory, which becomes true by itself.
+const DIRECTORY: &[&str] = &["accounts", "directory_cursor", "employees"];
+
 /// Two services, each with a database of its own. They end with the test.
 pub struct Crm {
     pub channel: Channel,
     pub database: TestDatabase,
     pub identity: Identity,
+    settings: crm_service::Settings,
+    running: Option<Running>,
 }
+
+/// A process, or what stands for one here: how it is told to stop, and when it has.
+type Running = (CancellationToken, JoinHandle<()>);
 
 /// The one that is asked about every call.
 pub struct Identity {
@@ -38,7 +46,7 @@ pub struct Identity {
     pub database: TestDatabase,
     pub address: SocketAddr,
     settings: identity_service::Settings,
-    running: Option<(CancellationToken, JoinHandle<()>)>,
+    running: Option<Running>,
 }
 
 /// Somebody who is signed in.
@@ -63,7 +71,7 @@ impl Crm {
         change: impl FnOnce(&mut crm_service::Settings),
     ) -> Self {
         let identity = Identity::start().await;
-        let database = TestDatabase::new(&crm_service::SCHEMA).await;
+        let database = TestDatabase::new(&crm_service::SCHEMA).await.ignoring(DIRECTORY);
         let mut settings = crm_service::Settings {
             server: ServerSettings::loopback(),
             database: Some(database.settings.clone()),
@@ -78,12 +86,33 @@ impl Crm {
         };
         change(&mut settings);
         let bound = Bound::bind(&settings.server).await.unwrap();
+        settings.server.listen = bound.address();
         let channel = channel(bound.address());
-        let app = crm_service::app(&settings, None).await.unwrap();
-        tokio::spawn(
-            async move { serve(app, bound, &settings.server, CancellationToken::new()).await },
-        );
-        Self { channel, database, identity }
+        let running = Some(run(&settings, bound).await);
+        Self { channel, database, identity, settings, running }
+    }
+
+    /// Ends it as a restart would: its port is closed until it is started again.
+    pub async fn stop(&mut self) {
+        let (stop, ended) = self.running.take().unwrap();
+        stop.cancel();
+        ended.await.unwrap();
+    }
+
+    pub async fn start_again(&mut self) {
+        let bound = Bound::bind(&self.settings.server).await.unwrap();
+        self.running = Some(run(&self.settings, bound).await);
+    }
+
+    /// Another connection to it.
+    pub fn another_channel(&self) -> Channel {
+        channel(self.settings.server.listen)
+    }
+
+    /// Another process of crm-service, on the same database.
+    pub async fn beside(&self) -> (Channel, Running) {
+        let bound = Bound::bind(&ServerSettings::loopback()).await.unwrap();
+        (channel(bound.address()), run(&self.settings, bound).await)
     }
 
     pub fn clients(&self) -> ClientServiceClient<Channel> {
@@ -208,6 +237,13 @@ impl Identity {
         let ended = tokio::spawn(async move { serve(app, bound, &server, stopped).await.unwrap() });
         self.running = Some((stop, ended));
     }
+}
+
+async fn run(settings: &crm_service::Settings, bound: Bound) -> Running {
+    let app = crm_service::app(settings, None).await.unwrap();
+    let (stop, server) = (CancellationToken::new(), settings.server.clone());
+    let stopped = stop.clone();
+    (stop, tokio::spawn(async move { serve(app, bound, &server, stopped).await.unwrap() }))
 }
 
 fn channel(address: SocketAddr) -> Channel {
