@@ -96,10 +96,9 @@ async fn whoever_does_not_see_a_client_reaches_no_payment_of_theirs() {
         }
     }
     // An instalment that she does not see is as good as none, for a payment that she does.
-    let stranger = hidden.named("", "allocations.instalment_id");
     let request = pb::AllocatePaymentRequest {
-        id: hers.named("AllocatePayment", "id"),
-        allocations: crate::till::shares(&[(stranger, "1")]),
+        id: hers.payment("AllocatePayment"),
+        allocations: crate::till::shares(&[(hidden.instalment, "1")]),
         ..Default::default()
     };
     let refused = refusal(till.service().allocate_payment(signed(&eve, request)).await);

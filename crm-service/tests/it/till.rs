@@ -301,7 +301,7 @@ const SUMS: &[(&str, &str)] = &[
 /// One payment for each method that takes one, and what else it takes.
 pub struct Scene {
     pub client: i64,
-    instalment: i64,
+    pub instalment: i64,
     payments: Vec<(&'static str, i64)>,
 }
 
@@ -352,17 +352,17 @@ impl Till {
 }
 
 impl Scene {
-    fn payment(&self, method: &str) -> i64 {
+    pub fn payment(&self, method: &str) -> i64 {
         self.payments.iter().find(|(known, _)| method.ends_with(known)).unwrap().1
     }
 
-    /// What a field of a method names here.
-    pub fn named(&self, method: &str, field: &str) -> i64 {
-        match field {
+    /// What a field of a method names here, if the method is one of these.
+    pub fn named(&self, method: &str, field: &str) -> Option<i64> {
+        method.contains(".PaymentService/").then(|| match field {
             "payment.client_id" | "client_id" => self.client,
             "allocations.instalment_id" => self.instalment,
             _ => self.payment(method),
-        }
+        })
     }
 
     /// For each method a call that succeeds, encoded.
