@@ -2,8 +2,8 @@
 
 use proto::common::v1::Permission::{
     ExportData, ImportData, ManageAllClients, ManageClientPackages, ManageInstalments,
-    ManagePackages, ManagePayments, ManageStripe, ManageStripeEndpoints, RefundPayments,
-    ViewAudit, ViewStatistics,
+    ManagePackages, ManagePayments, ManageStripe, ManageStripeEndpoints, RefundPayments, ViewAudit,
+    ViewStatistics,
 };
 use service_kit::policy::{
     Access::{Needs, SignedIn},

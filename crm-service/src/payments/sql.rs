@@ -91,14 +91,10 @@ pub async fn find_by_charge(
 /// A payment that the caller sees, voided or not.
 pub async fn find(tx: &mut TenantTx, scope: Scope, id: i64) -> Result<Option<Payment>, Error> {
     let account_id = tx.account_id();
-    let query = sqlx::query_as(sql!(
-        select!(),
-        "$1 AND id = $2 AND ",
-        seen!("payments.client_id")
-    ))
-    .bind(account_id)
-    .bind(id)
-    .bind(scope.employee_id());
+    let query = sqlx::query_as(sql!(select!(), "$1 AND id = $2 AND ", seen!("payments.client_id")))
+        .bind(account_id)
+        .bind(id)
+        .bind(scope.employee_id());
     tx.optional(query).await
 }
 

@@ -53,16 +53,14 @@ impl StripeCustomerService for StripeCustomers {
         // Whoever takes in an event of this customer comes before or after, not between.
         stripe_events::sql::queue(&mut tx).await?;
         let buyer = buyer::lock(&mut tx, Scope::of(&caller), customer.client_id).await?;
-        let no_client =
-            Error::NotFound { resource: "client", field: "stripe_customer.client_id" };
+        let no_client = Error::NotFound { resource: "client", field: "stripe_customer.client_id" };
         buyer.ok_or(no_client)?.must_be_live()?;
         let customer = sql::insert(&mut tx, &customer).await?;
         let mut acts = vec![Act::on("stripe_customer", customer.id, "create")];
         acts.extend(stripe_events::work::apply_parked(&mut tx, &customer).await?);
         // What was applied may have made it inactive.
         let customer = sql::lock(&mut tx, customer.id).await?;
-        let answer =
-            pb::CreateStripeCustomerResponse { stripe_customer: customer.map(Into::into) };
+        let answer = pb::CreateStripeCustomerResponse { stripe_customer: customer.map(Into::into) };
         repeat.finish(tx, acts, answer).await
     }
 

@@ -87,11 +87,7 @@ pub async fn lock(tx: &mut TenantTx, id: i64) -> Result<Option<StripeCustomer>, 
 }
 
 /// Gives one of a locked client's a status.
-pub async fn set_status(
-    tx: &mut TenantTx,
-    id: i64,
-    status: &str,
-) -> Result<StripeCustomer, Error> {
+pub async fn set_status(tx: &mut TenantTx, id: i64, status: &str) -> Result<StripeCustomer, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
     let query = sqlx::query_as(sql!(
         "UPDATE crm.stripe_customers SET status = $4, update_time = $3, version = version + 1

@@ -1,7 +1,7 @@
 //! Queries on Stripe endpoints.
 
 use service_kit::{
-    db::{Db, Found, ListQuery, Rows, Tenanted, TenantTx},
+    db::{Db, Found, ListQuery, Rows, TenantTx, Tenanted},
     error::Error,
     page::Page,
     sql, sql_family,
@@ -33,8 +33,7 @@ impl Tenanted for Address {
 
 /// Whose this address is, if anybody's.
 pub async fn whose(db: &Db, address: &str) -> Result<Option<Found<Address>>, Error> {
-    let text =
-        sql!("SELECT account_id, endpoint_id FROM crm.stripe_addresses WHERE address = $1");
+    let text = sql!("SELECT account_id, endpoint_id FROM crm.stripe_addresses WHERE address = $1");
     db.unscoped().find(text, |query| query.bind(address.to_owned())).await
 }
 
@@ -94,16 +93,12 @@ pub async fn lock(tx: &mut TenantTx, id: i64) -> Result<Option<StripeEndpoint>, 
 }
 
 /// Gives a locked endpoint a new secret; the present one becomes the one before.
-pub async fn rotate(
-    tx: &mut TenantTx,
-    id: i64,
-    sealed: Vec<u8>,
-) -> Result<StripeEndpoint, Error> {
+pub async fn rotate(tx: &mut TenantTx, id: i64, sealed: Vec<u8>) -> Result<StripeEndpoint, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
     let query = sqlx::query_as(sql!(
         "UPDATE crm.stripe_endpoints
          SET secret = $4, previous_secret = secret,
-             previous_until = CASE WHEN secret IS NULL THEN NULL ELSE $5 END,
+             previous_until = CASE WHEN secret IS NULL THEN NULL ELSE $5::timestamptz END,
              update_time = $3, version = version + 1
          WHERE account_id = $1 AND id = $2
          RETURNING ",
@@ -145,10 +140,9 @@ pub async fn list(
 /// How many there are, on whatever page.
 pub async fn count(tx: &mut TenantTx) -> Result<i64, Error> {
     let account_id = tx.account_id();
-    let query = sqlx::query_as(sql!(
-        "SELECT count(*) FROM crm.stripe_endpoints WHERE account_id = $1"
-    ))
-    .bind(account_id);
+    let query =
+        sqlx::query_as(sql!("SELECT count(*) FROM crm.stripe_endpoints WHERE account_id = $1"))
+            .bind(account_id);
     let (count,) = tx.one(query).await?;
     Ok(count)
 }

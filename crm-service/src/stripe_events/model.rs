@@ -258,7 +258,8 @@ mod tests {
             "id": "ch_1", "object": "charge", "amount": 99900, "amount_refunded": 0,
             "currency": "usd", "customer": "cus_1", "status": "succeeded",
         });
-        let paid = |has_failed| Facts::Charged { currency: "USD".into(), minor: 99_900, has_failed };
+        let paid =
+            |has_failed| Facts::Charged { currency: "USD".into(), minor: 99_900, has_failed };
         let about = |facts| ("ch_1".to_owned(), "cus_1".to_owned(), facts);
         assert_eq!(facts("charge.succeeded", charge.clone()), about(paid(false)));
         assert_eq!(facts("charge.failed", charge), about(paid(true)));

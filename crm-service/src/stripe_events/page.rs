@@ -76,12 +76,7 @@ async fn limit(request: Request, next: Next) -> Response {
 }
 
 impl Inbox {
-    async fn take(
-        &self,
-        address: &str,
-        headers: &HeaderMap,
-        body: &[u8],
-    ) -> Result<Answer, Error> {
+    async fn take(&self, address: &str, headers: &HeaderMap, body: &[u8]) -> Result<Answer, Error> {
         // The look-up ends before a transaction begins: its connection is another pool's.
         let Some(whose) = stripe_endpoints::sql::whose(&self.db, address).await? else {
             return Ok(UNKNOWN);

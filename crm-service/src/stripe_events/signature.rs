@@ -92,7 +92,8 @@ mod tests {
     /// Computed with `openssl dgst -sha256 -hmac whsec_test_secret` over `1700000000.{"id":"evt_1"}`.
     #[test]
     fn it_is_the_hmac_that_stripe_documents() {
-        let header = "t=1700000000,v1=248a374f50f943a28b0f6ab50faf9a7e7e29b710fa26df9fb1618b9bf8ea9c9a";
+        let header =
+            "t=1700000000,v1=248a374f50f943a28b0f6ab50faf9a7e7e29b710fa26df9fb1618b9bf8ea9c9a";
         assert!(is_good(header, &[SECRET], TIME), "{}", signed(SECRET, "1700000000", BODY));
     }
 

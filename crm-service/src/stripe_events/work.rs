@@ -44,10 +44,7 @@ pub async fn take_in(mut tx: TenantTx, endpoint_id: i64, event: &Event) -> Resul
 }
 
 /// Applies what waited for a customer who is known from now on.
-pub async fn apply_parked(
-    tx: &mut TenantTx,
-    customer: &StripeCustomer,
-) -> Result<Vec<Act>, Error> {
+pub async fn apply_parked(tx: &mut TenantTx, customer: &StripeCustomer) -> Result<Vec<Act>, Error> {
     let mut settling = Settling::default();
     for event in sql::parked_by_customer(tx, &customer.stripe_customer_id).await? {
         settling.settle(tx, event).await?;
@@ -238,10 +235,7 @@ async fn cover(tx: &mut TenantTx, event: &Stored) -> Result<Cover, Error> {
     Ok(if allocates { Cover::OldestDue } else { Cover::Nothing })
 }
 
-async fn find_customer(
-    tx: &mut TenantTx,
-    event: &Stored,
-) -> Result<Option<StripeCustomer>, Error> {
+async fn find_customer(tx: &mut TenantTx, event: &Stored) -> Result<Option<StripeCustomer>, Error> {
     stripe_customers::sql::find_by_stripe_id(tx, &event.customer_id).await
 }
 

@@ -26,10 +26,20 @@ impl Crm {
     /// Ties a client to a customer of Stripe.
     pub async fn tie(&self, by: &Person, client_id: i64, stripe_id: &str) -> pb::StripeCustomer {
         let request = signed(by, tie(client_id, stripe_id));
-        self.stripe_customers().create_stripe_customer(request).await.unwrap().into_inner().stripe_customer.unwrap()
+        self.stripe_customers()
+            .create_stripe_customer(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .stripe_customer
+            .unwrap()
     }
 
-    pub async fn customer(&self, by: &Person, id: i64) -> Result<pb::StripeCustomer, tonic::Status> {
+    pub async fn customer(
+        &self,
+        by: &Person,
+        id: i64,
+    ) -> Result<pb::StripeCustomer, tonic::Status> {
         let request = signed(by, pb::GetStripeCustomerRequest { id });
         let answer = self.stripe_customers().get_stripe_customer(request).await?;
         Ok(answer.into_inner().stripe_customer.unwrap())
@@ -55,19 +65,23 @@ fn change(id: i64, status: Status) -> pb::UpdateStripeCustomerRequest {
 async fn a_tie_is_made_read_listed_changed_and_taken_away() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
-    let (zoe, max) = (crm.create(&ana, named("Zoe", "")).await, crm.create(&ana, named("Max", "")).await);
+    let (zoe, max) =
+        (crm.create(&ana, named("Zoe", "")).await, crm.create(&ana, named("Max", "")).await);
     let first = crm.tie(&ana, zoe.id, "cus_1").await;
     assert_eq!((first.client_id, first.status()), (zoe.id, Status::Active));
     assert_eq!(crm.customer(&ana, first.id).await.unwrap(), first);
     let second = crm.tie(&ana, max.id, "cus_2").await;
 
     let mut customers = crm.stripe_customers();
-    let inactive = customers.update_stripe_customer(signed(&ana, change(first.id, Status::Inactive)));
+    let inactive =
+        customers.update_stripe_customer(signed(&ana, change(first.id, Status::Inactive)));
     let inactive = inactive.await.unwrap().into_inner().stripe_customer.unwrap();
     assert_eq!((inactive.status(), inactive.etag.as_str()), (Status::Inactive, "v2"));
     let list = async |request| {
-        let request = signed(&ana, pb::ListStripeCustomersRequest { include_total: true, ..request });
-        let page = crm.stripe_customers().list_stripe_customers(request).await.unwrap().into_inner();
+        let request =
+            signed(&ana, pb::ListStripeCustomersRequest { include_total: true, ..request });
+        let page =
+            crm.stripe_customers().list_stripe_customers(request).await.unwrap().into_inner();
         assert_eq!(page.total_size, i64::try_from(page.stripe_customers.len()).ok());
         page.stripe_customers.into_iter().map(|customer| customer.id).collect::<Vec<_>>()
     };
@@ -103,7 +117,8 @@ async fn a_stripe_id_stands_once_in_an_account_and_a_client_has_one_active() {
     let mut customers = crm.stripe_customers();
     let taken = refusal(customers.create_stripe_customer(signed(&ana, tie(max.id, "cus_1"))).await);
     assert_eq!(taken.said(), (Code::AlreadyExists, "STRIPE_CUSTOMER_TAKEN"));
-    let second = refusal(customers.create_stripe_customer(signed(&ana, tie(zoe.id, "cus_2"))).await);
+    let second =
+        refusal(customers.create_stripe_customer(signed(&ana, tie(zoe.id, "cus_2"))).await);
     assert_eq!(second.said(), (Code::AlreadyExists, "STRIPE_CUSTOMER_ACTIVE"));
     assert_eq!(crm.database.digest().await, before);
 
@@ -159,7 +174,8 @@ async fn bad_input_is_named_at_once_and_nothing_is_written() {
     wrong.stripe_customer.as_mut().unwrap().status = 7;
     let refused = refusal(customers.create_stripe_customer(signed(&ana, wrong)).await);
     assert_eq!(refused.fields, [stripe_id, "stripe_customer.status"]);
-    let deleted = refusal(customers.create_stripe_customer(signed(&ana, tie(gone.id, "cus_2"))).await);
+    let deleted =
+        refusal(customers.create_stripe_customer(signed(&ana, tie(gone.id, "cus_2"))).await);
     assert_eq!(deleted.said(), (Code::FailedPrecondition, "CLIENT_DELETED"));
 
     let mut moved = change(tied.id, Status::Inactive);
@@ -188,7 +204,8 @@ async fn employees_read_those_who_manage_stripe_write_and_endpoints_are_for_supe
     assert_eq!(crm.customer(&employee, tied.id).await.unwrap(), tied);
 
     let before = crm.database.digest().await;
-    let (mut customers, mut endpoints, id) = (crm.stripe_customers(), crm.stripe_endpoints(), tied.id);
+    let (mut customers, mut endpoints, id) =
+        (crm.stripe_customers(), crm.stripe_endpoints(), tied.id);
     let create = customers.create_stripe_customer(signed(&employee, tie(zoe.id, "cus_2"))).await;
     let update = customers.update_stripe_customer(signed(&employee, change(id, Status::Inactive)));
     let delete = pb::DeleteStripeCustomerRequest { id, ..Default::default() };
@@ -224,12 +241,14 @@ async fn what_is_sent_again_has_one_effect() {
     let ana = crm.sign_up("ana").await;
     let zoe = crm.create(&ana, named("Zoe", "")).await;
     let request_id = "6f1c1f5e-8f0a-4c52-9d3c-0a5b6c7d8e9f".to_owned();
-    let request = pb::CreateStripeCustomerRequest { request_id: request_id.clone(), ..tie(zoe.id, "cus_1") };
+    let request =
+        pb::CreateStripeCustomerRequest { request_id: request_id.clone(), ..tie(zoe.id, "cus_1") };
     let mut customers = crm.stripe_customers();
     let first = customers.create_stripe_customer(signed(&ana, request.clone())).await.unwrap();
     let again = customers.create_stripe_customer(signed(&ana, request)).await.unwrap();
     assert_eq!(first.into_inner(), again.into_inner());
-    let other = pb::CreateStripeCustomerRequest { request_id: request_id.clone(), ..tie(zoe.id, "cus_2") };
+    let other =
+        pb::CreateStripeCustomerRequest { request_id: request_id.clone(), ..tie(zoe.id, "cus_2") };
     let other = refusal(customers.create_stripe_customer(signed(&ana, other)).await);
     assert_eq!(other.said(), (Code::InvalidArgument, "REQUEST_ID_REUSED"));
 
@@ -340,8 +359,12 @@ impl Tied {
             ),
             (
                 "/crm.v1.StripeEndpointService/RotateStripeEndpointSecret",
-                pb::RotateStripeEndpointSecretRequest { id: endpoint, secret, ..Default::default() }
-                    .encode_to_vec(),
+                pb::RotateStripeEndpointSecretRequest {
+                    id: endpoint,
+                    secret,
+                    ..Default::default()
+                }
+                .encode_to_vec(),
             ),
             (
                 "/crm.v1.StripeEndpointService/DeleteStripeEndpoint",

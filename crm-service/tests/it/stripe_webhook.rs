@@ -38,7 +38,13 @@ impl Crm {
             ..Default::default()
         };
         let request = signed(by, request);
-        self.stripe_endpoints().rotate_stripe_endpoint_secret(request).await.unwrap().into_inner().stripe_endpoint.unwrap()
+        self.stripe_endpoints()
+            .rotate_stripe_endpoint_secret(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .stripe_endpoint
+            .unwrap()
     }
 
     /// Delivers an event as Stripe does; the status of the answer.
@@ -145,7 +151,10 @@ async fn a_charge_becomes_one_payment_of_its_client() {
     assert_eq!(crm.deliver(&endpoint, &paid("evt_1", "ch_1", 1_700_000_000)).await, 200);
     let payments = crm.payments(&ana).await;
     let payment = &payments[0];
-    assert_eq!((payments.len(), payment.client_id, payment.status()), (1, client_id, PaymentStatus::Paid));
+    assert_eq!(
+        (payments.len(), payment.client_id, payment.status()),
+        (1, client_id, PaymentStatus::Paid)
+    );
     assert_eq!((&payment.amount, &payment.credit_amount), (&euros("100.00"), &euros("100.00")));
     assert_eq!(payment.stripe_charge_id, "ch_1");
     assert_eq!(payment.paid_at.unwrap().seconds, 1_700_000_000);
@@ -242,12 +251,17 @@ async fn what_is_about_an_unknown_customer_waits_for_them() {
     let parked = crm.parked(&ana).await;
     let ids: Vec<_> = parked.iter().map(|event| event.stripe_event_id.as_str()).collect();
     assert_eq!(ids, ["evt_0", "evt_2", "evt_3", "evt_1"], "the longest waiting first");
-    assert_eq!((parked[3].stripe_customer_id.as_str(), parked[3].r#type.as_str()), ("cus_1", "charge.succeeded"));
+    assert_eq!(
+        (parked[3].stripe_customer_id.as_str(), parked[3].r#type.as_str()),
+        ("cus_1", "charge.succeeded")
+    );
     assert_eq!(parked[3].stripe_endpoint_id, endpoint.id);
-    let known: i64 = sqlx::query_scalar("SELECT count(*) FROM crm.stripe_events WHERE facts::text LIKE '%okafor%'")
-        .fetch_one(&crm.database.owner)
-        .await
-        .unwrap();
+    let known: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM crm.stripe_events WHERE facts::text LIKE '%okafor%'",
+    )
+    .fetch_one(&crm.database.owner)
+    .await
+    .unwrap();
     assert_eq!(known, 0, "nothing that identifies a person is kept");
 
     crm.tie(&ana, client.id, "cus_1").await;
@@ -278,12 +292,22 @@ fn story(n: usize, outcome: &str) -> Vec<Value> {
         paid(&id("paid"), &charge_id, 1_700_000_000),
         event(&id("refund"), "charge.refunded", 1_700_000_010, refunded(1_000)),
         event(&id("more"), "charge.refunded", 1_700_000_020, refunded(2_500)),
-        event(&id("open"), "charge.dispute.created", 1_700_000_030, dispute(&charge_id, "needs_response")),
+        event(
+            &id("open"),
+            "charge.dispute.created",
+            1_700_000_030,
+            dispute(&charge_id, "needs_response"),
+        ),
         event(&id("close"), "charge.dispute.closed", 1_700_000_040, dispute(&charge_id, outcome)),
     ]
 }
 
-fn assert_all_alike(payments: &[pb::Payment], charges: usize, status: PaymentStatus, outcome: DisputeOutcome) {
+fn assert_all_alike(
+    payments: &[pb::Payment],
+    charges: usize,
+    status: PaymentStatus,
+    outcome: DisputeOutcome,
+) {
     assert_eq!(payments.len(), charges);
     for payment in payments {
         assert_eq!(payment.status(), status, "{payment:?}");
@@ -408,7 +432,8 @@ async fn an_endpoint_says_whether_payments_cover_what_is_due() {
     crm.deliver(&covering, &paid("evt_2", "ch_2", 1_700_000_001)).await;
     let payments = crm.payments(&ana).await;
     assert_eq!((payments[0].allocations.len(), &payments[0].credit_amount), (0, &euros("100.00")));
-    let covered: Vec<_> = payments[1].allocations.iter().map(|it| (it.instalment_id, it.amount.clone())).collect();
+    let covered: Vec<_> =
+        payments[1].allocations.iter().map(|it| (it.instalment_id, it.amount.clone())).collect();
     assert_eq!(covered, [(1, euros("60.00")), (2, euros("40.00"))]);
 }
 

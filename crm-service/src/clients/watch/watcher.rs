@@ -113,7 +113,9 @@ impl Watcher {
 
     /// What of a batch is new.
     fn take(&mut self, batch: &Batch) -> Vec<pb::ClientChange> {
-        if batch.after > self.number {
+        // One that ends before the last change dealt with is late, or numbers began anew behind a
+        // restore: the database knows.
+        if batch.after > self.number || batch.end() < self.number {
             return self.fall_behind();
         }
         self.pass(batch.beyond(self.number))
