@@ -2,7 +2,7 @@
 
 Every ```sh block of the section “Call it” is an example; all of them run in one plain `sh`,
 one after the other, as a reader would paste them. A block right after an example that is not
-`sh` is what it answers. Tokens, ids, etags and times differ from run to run, so both sides
+`sh` is what it answers. Tokens, ids, UUIDs, etags and times differ from run to run, so both sides
 are compared with those struck out. An answer that begins with ERROR: is a refusal, and the
 example has to fail; every other one has to succeed.
 """
@@ -18,6 +18,7 @@ AT_LEAST = 6
 MARK = "\x1e"
 STRUCK_OUT = (
     (r"\b[0-9a-f]{40}\b", "<token>"),
+    (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "<uuid>"),
     (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
     (r'("etag": )"[^"]*"', r"\1<etag>"),
     (r'("(?:id|accountId)": )"\d+"', r"\1<id>"),
