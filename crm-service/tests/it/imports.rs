@@ -454,6 +454,7 @@ async fn parts_go_to_active_employees_of_the_account_only() {
     let (coach, idle) = (crm.hire(&ana, "coach").await, crm.hire(&ana, "idle").await);
     let foreign = crm.id_of(&bob).await;
     crm.deactivate(&ana, idle.id).await;
+    crm.is_told().await;
     let good = pb::Client { coach_id: coach.id, ..with_email("Ada", "ada@example.com") };
     let all = [
         good.clone(),

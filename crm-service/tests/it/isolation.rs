@@ -35,10 +35,9 @@ impl Rows {
         if field == "actor_employee_id" {
             return self.owner;
         }
-        if method.contains(".PaymentService/") {
-            return self.payments.named(method, field);
-        }
-        let named = self.care.named(method, field).or_else(|| self.tied.named(method, field));
+        let payments = self.payments.named(method, field);
+        let named = payments.or_else(|| self.care.named(method, field));
+        let named = named.or_else(|| self.tied.named(method, field));
         named.unwrap_or_else(|| self.sale.named(method, field))
     }
 
