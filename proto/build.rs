@@ -95,9 +95,9 @@ fn paging(message: &DescriptorProto) -> (String, String) {
         ("include_total", "include_total", "self.include_total", "false"),
     ] {
         let has = has_field(message, field);
-        ask += &format!("{name}: {},", if has { value } else { nothing });
+        ask.extend([name, ": ", if has { value } else { nothing }, ","]);
         if has && field != "order_by" {
-            query += &format!("{field}: {nothing},");
+            query.extend([field, ": ", nothing, ","]);
         }
     }
     (ask, query)
