@@ -236,7 +236,7 @@ mod tests {
 
     fn refused(text: &str) -> String {
         let rows = Reader::open(text.as_bytes(), false);
-        let fault = rows.and_then(|rows| rows.collect::<Result<Vec<_>, _>>());
+        let fault = rows.and_then(std::iter::Iterator::collect::<Result<Vec<_>, _>>);
         fault.unwrap_err().to_string()
     }
 
@@ -263,7 +263,7 @@ mod tests {
         fn no_cell_is_a_formula(client in clients()) {
             let written = written(&[client]);
             for record in csv::Reader::from_reader(written.as_bytes()).records() {
-                for cell in record.unwrap().iter() {
+                for cell in &record.unwrap() {
                     prop_assert!(!cell.starts_with(FORMULAS), "{cell:?}");
                 }
             }

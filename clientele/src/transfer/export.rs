@@ -269,7 +269,10 @@ mod tests {
             let mut spool = Spool::new().unwrap();
             sent.iter().for_each(|client| spool.push(client).unwrap());
             let mut read = Vec::new();
-            spool.each(|client| Ok(read.push(client))).unwrap();
+            spool.each(|client| {
+                let _: () = read.push(client);
+                Ok(())
+            }).unwrap();
             prop_assert_eq!(read, sent);
         }
     }

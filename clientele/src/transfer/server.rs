@@ -30,7 +30,7 @@ pub struct ServerOptions {
     /// Send the token without TLS, also to another machine.
     #[arg(long)]
     insecure: bool,
-    /// The file with the token to call with. Without it: what CLIENTELE_TOKEN holds.
+    /// The file with the token to call with. Without it: what `CLIENTELE_TOKEN` holds.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }

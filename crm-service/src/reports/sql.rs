@@ -52,7 +52,7 @@ pub async fn revenue(
     .bind(series.days.until)
     .bind(clock::zone_name(zone))
     .bind(series.interval.unit())
-    .bind(series.currency.map(|currency| currency.code()))
+    .bind(series.currency.map(service_kit::fields::Currency::code))
     .bind(scope.employee_id());
     tx.all(query).await
 }

@@ -91,7 +91,7 @@ impl Crm {
 }
 
 impl Care {
-    /// Calls of ClientService that succeed.
+    /// Calls of `ClientService` that succeed.
     pub fn examples(&self) -> Vec<(&'static str, Vec<u8>)> {
         let id = self.client;
         let client = Some(pb::Client { id, first_name: "Eve".into(), ..Default::default() });
@@ -147,7 +147,7 @@ impl Care {
         ]
     }
 
-    /// The row that a field of ClientService names.
+    /// The row that a field of `ClientService` names.
     pub fn named(&self, method: &str, field: &str) -> Option<i64> {
         let is_ours = method.contains(".ClientService/");
         let of_part =

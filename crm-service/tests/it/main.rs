@@ -1,6 +1,18 @@
 //! crm-service as its callers meet it: over the wire, beside a real identity-service, each
 //! against a real PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(
+    clippy::cast_possible_wrap,
+    clippy::default_trait_access,
+    clippy::doc_markdown,
+    clippy::float_cmp,
+    clippy::inconsistent_digit_grouping,
+    clippy::items_after_statements,
+    clippy::similar_names,
+    clippy::struct_excessive_bools,
+    clippy::unnecessary_wraps,
+    reason = "tests read better so: 1_200_00 is 1,200.00, and a message's field is an Option"
+)]
 
 mod access;
 mod assignments;

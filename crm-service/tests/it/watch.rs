@@ -252,7 +252,7 @@ async fn come_and_go(
         // From one process to the other.
         let channel = &channels[round % channels.len()];
         let mut watcher = Watcher::over(channel, &by, &cursor).await.unwrap();
-        for _ in 0..1 + round % 4 {
+        for _ in 0..=(round % 4) {
             seen.extend(ids(&watcher.next().await.unwrap().expect("the stream goes on")));
             cursor.clone_from(&watcher.cursor);
             if seen.len() >= number {

@@ -60,7 +60,8 @@ pub fn with_something_else(
     let fields = descriptor::fields(&method.input());
     let may_differ = |reached: &&Reached| {
         let field = reached.field();
-        let is_inside_something_repeated = reached.path.iter().any(|part| part.is_list());
+        let is_inside_something_repeated =
+            reached.path.iter().any(prost_reflect::FieldDescriptor::is_list);
         field.name() != REQUEST_ID
             && !is_inside_something_repeated
             && !kept.contains(&field.full_name())
