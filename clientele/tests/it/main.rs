@@ -4,6 +4,7 @@
 
 mod all_in_one;
 mod coexistence;
+mod demo;
 mod faults;
 mod owners;
 mod refusals;
