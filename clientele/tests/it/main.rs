@@ -6,6 +6,7 @@ mod all_in_one;
 mod coexistence;
 mod demo;
 mod faults;
+mod money_faults;
 mod owners;
 mod refusals;
 mod services;
