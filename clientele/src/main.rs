@@ -75,7 +75,7 @@ async fn run(with_demo: bool) -> Result<(), StartError> {
     let demo = async {
         if with_demo {
             let password = keys::demo_password(&settings.folder)?;
-            demo::fill(&settings, &password, at_identity, at_crm).await;
+            Box::pin(demo::fill(&settings, &password, at_identity, at_crm)).await;
         }
         Ok(())
     };
