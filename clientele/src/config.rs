@@ -26,13 +26,15 @@ const LOCAL_ORIGINS: [&str; 4] =
 /// On one machine everybody calls from one address, and tries things out.
 const ATTEMPTS_FACTOR: u32 = 50;
 
+const DEMO_LOG_LEVEL: &str = "warn";
+
 impl Settings {
     /// The settings, and the text that shows them.
-    pub fn read() -> Result<(Self, String), StartError> {
-        Self::from(&Source::environment())
+    pub fn read(with_demo: bool) -> Result<(Self, String), StartError> {
+        Self::from(&Source::environment(), with_demo)
     }
 
-    fn from(source: &Source) -> Result<(Self, String), StartError> {
+    fn from(source: &Source, with_demo: bool) -> Result<(Self, String), StartError> {
         let mut reader = Reader::new(source);
         let folder = reader.text("CLIENTELE_DATA_DIR").map(PathBuf::from);
         let mut settings = Self {
@@ -51,6 +53,14 @@ impl Settings {
         if settings.identity.server.listen.ip().is_loopback() {
             let factor = &mut settings.identity.attempts_factor;
             reader.unless_set("IDENTITY_ATTEMPTS_FACTOR", factor, ATTEMPTS_FACTOR);
+        }
+        if with_demo {
+            // Thousands of calls would each be a line between those that say how far it is.
+            reader.unless_set(
+                "LOG_LEVEL",
+                &mut settings.identity_telemetry.filter,
+                DEMO_LOG_LEVEL.to_owned(),
+            );
         }
         let described = reader.describe();
         reader.finish(&["CLIENTELE_", "IDENTITY_", "CRM_"])?;
@@ -94,7 +104,8 @@ mod tests {
 
     /// How many times the usual attempts are allowed, and what is said of it.
     fn attempts_factor(set: &[(&str, &str)]) -> (u32, String) {
-        let (settings, described) = Settings::from(&Source::from(set.iter().copied())).unwrap();
+        let (settings, described) =
+            Settings::from(&Source::from(set.iter().copied()), false).unwrap();
         let line = described.lines().find(|line| line.starts_with("IDENTITY_ATTEMPTS_FACTOR="));
         (settings.identity.attempts_factor, line.unwrap().to_owned())
     }

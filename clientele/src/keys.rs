@@ -44,6 +44,14 @@ pub fn database_password(data: &Path, schema: &str) -> Result<Secret, StartError
     kept(&private_folder(data)?.join(format!("{schema}-database-password")), fresh_secret)
 }
 
+/// With which everybody of the demo logs in. It is not the same everywhere: whoever can reach the
+/// services must not know it.
+pub fn demo_password(data: &Path) -> Result<Secret, StartError> {
+    kept(&private_folder(data)?.join("demo-password"), || {
+        format!("demo-{}", hex::encode(random::<6>()))
+    })
+}
+
 fn fresh_secret() -> String {
     hex::encode(random::<32>())
 }

@@ -3,6 +3,7 @@
 
 mod config;
 mod database;
+mod demo;
 mod keys;
 mod transfer;
 mod welcome;
@@ -26,8 +27,15 @@ use transfer::{ExportOptions, ImportOptions, export_clients, import_clients};
 /// Without a command it starts all of them and answers calls until it is told to stop. The
 /// commands call a crm-service that runs already.
 #[derive(Parser)]
-#[command(version, after_help = "Settings come from the environment; the README lists them.")]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Settings come from the environment; the README lists them."
+)]
 struct Cli {
+    /// Make two companies to look around in, unless they are there, and say how to log in.
+    #[arg(long)]
+    demo: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -40,16 +48,17 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Cli::parse().command {
-        None => program::exit(run().await),
+    let cli = Cli::parse();
+    match cli.command {
+        None => program::exit(run(cli.demo).await),
         Some(Command::ImportClients(options)) => import_clients(options).await,
         Some(Command::ExportClients(options)) => export_clients(options).await,
     }
 }
 
 /// Starts everything in the order in which it depends on each other, and ends it in reverse.
-async fn run() -> Result<(), StartError> {
-    let (mut settings, described) = Settings::read()?;
+async fn run(with_demo: bool) -> Result<(), StartError> {
+    let (mut settings, described) = Settings::read(with_demo)?;
     let telemetry = Telemetry::start(&settings)?;
     for setting in described.lines() {
         tracing::debug!("{setting}");
@@ -57,17 +66,41 @@ async fn run() -> Result<(), StartError> {
     let stop = shutdown_token();
     let identity = Bound::bind(&settings.identity.server).await?;
     let crm = Bound::bind(&settings.crm.server).await?;
-    keys::complete(&mut settings, identity.address())?;
+    let (at_identity, at_crm) = (identity.address(), crm.address());
+    keys::complete(&mut settings, at_identity)?;
     let started = tokio::select! {
         started = database::complete(&mut settings) => started?,
         () = stop.cancelled() => return Ok(()),
     };
-    let served = serve_both(&settings, &telemetry, identity, crm, stop).await;
+    let demo = async {
+        if with_demo {
+            let password = keys::demo_password(&settings.folder)?;
+            Box::pin(demo::fill(&settings, &password, at_identity, at_crm)).await;
+        }
+        Ok(())
+    };
+    let serving = serve_both(&settings, &telemetry, identity, crm, stop.clone());
+    let served = beside(demo, stop, serving).await;
     telemetry.flush().await;
     if let Some(postgres) = started {
         postgres.stop().await.map_err(|error| StartError::new(error.to_string()))?;
     }
     served
+}
+
+/// Does something while it is served, at most until it is to stop; what is served decides.
+async fn beside(
+    work: impl Future<Output = Result<(), StartError>>,
+    stop: CancellationToken,
+    serving: impl Future<Output = Result<(), StartError>>,
+) -> Result<(), StartError> {
+    tokio::pin!(serving);
+    tokio::select! {
+        served = &mut serving => return served,
+        () = stop.cancelled() => {}
+        done = work => done?,
+    }
+    serving.await
 }
 
 /// Two services as two servers: the one asks the other over the wire, as it does everywhere.

@@ -6,7 +6,7 @@
 mod columns;
 mod csv;
 mod export;
-mod fault;
+pub mod fault;
 mod import;
 mod jsonl;
 mod progress;

@@ -18,7 +18,7 @@ pub fn start(data: &Path, settings: &[(&str, &str)]) -> (Program, Caller) {
     (program, caller)
 }
 
-fn on_free_ports(data: &Path) -> [(&str, &str); 5] {
+pub fn on_free_ports(data: &Path) -> [(&str, &str); 5] {
     [
         ("CLIENTELE_DATA_DIR", data.to_str().unwrap()),
         ("IDENTITY_LISTEN", "127.0.0.1:0"),
@@ -28,7 +28,7 @@ fn on_free_ports(data: &Path) -> [(&str, &str); 5] {
     ]
 }
 
-fn caller_of(program: &Program) -> Caller {
+pub fn caller_of(program: &Program) -> Caller {
     let line = program.line_with("Clientele is running");
     let address = |service: &str| {
         let rest = line.split(&format!("{service} on ")).nth(1).unwrap();

@@ -4,7 +4,9 @@
 
 mod all_in_one;
 mod coexistence;
+mod demo;
 mod faults;
+mod money_faults;
 mod owners;
 mod refusals;
 mod services;

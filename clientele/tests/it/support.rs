@@ -327,6 +327,11 @@ impl Caller {
         Ok(directory.watch_directory(request).await?.into_inner())
     }
 
+    /// To call what nothing here calls.
+    pub fn crm(&self) -> Channel {
+        self.crm.clone()
+    }
+
     pub fn clients(&self) -> ClientServiceClient<Channel> {
         ClientServiceClient::new(self.crm.clone())
     }
