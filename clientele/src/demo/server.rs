@@ -138,7 +138,6 @@ fn endpoint(url: String) -> Result<Endpoint, Fault> {
     Ok(Endpoint::from_shared(url).map_err(unusable)?.tcp_nodelay(true))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it goes into map_err")]
 fn unusable(error: impl std::fmt::Display) -> Fault {
     Fault::new(format!("The services cannot be called: {error}."))
 }

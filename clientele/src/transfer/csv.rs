@@ -111,8 +111,9 @@ fn columns(names: &csv::StringRecord, ignore_unknown: bool) -> Result<Vec<Option
         ));
     }
     known.sort_unstable();
-    if let Some(twice) = known.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Fault::new(format!("Two columns are both {}: keep one.", twice[0])));
+    let pairs = known.iter().zip(known.iter().skip(1));
+    if let Some((twice, _)) = pairs.into_iter().find(|(one, next)| one == next) {
+        return Err(Fault::new(format!("Two columns are both {twice}: keep one.")));
     }
     Ok(columns)
 }

@@ -126,7 +126,7 @@ fn check_text(input: &mut impl Read) -> io::Result<Result<(), Fault>> {
             // A letter may go on in the next part; at the end nothing does.
             Err(error) => (error.valid_up_to(), error.error_len().is_some() || read == 0),
         };
-        line += there[..good].iter().filter(|byte| **byte == b'\n').count();
+        line += there[..good].split(|byte| *byte == b'\n').count() - 1;
         if bad {
             return Ok(Err(Fault::new(format!(
                 "Line {line} is not UTF-8 text: save the file as UTF-8 (a spreadsheet calls it \

@@ -108,7 +108,7 @@ impl Tally {
         let mut reasons: Vec<_> = self.reasons.iter().collect();
         reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         for (reason, count) in reasons {
-            text += &format!("\n  {} × {reason}", grouped(*count));
+            text.extend(["\n  ", &grouped(*count), " × ", reason]);
         }
         text
     }

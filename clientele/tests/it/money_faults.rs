@@ -30,6 +30,8 @@ use crate::{
 };
 
 const PAYMENTS: usize = 1_000;
+/// The same, as it is counted.
+const COUNT: i64 = 1_000;
 const AT_ONCE: usize = 64;
 const CLIENTS: usize = 20;
 /// Of each client, of 10 and more: some payments cover a part, some several, some stay credit.
@@ -186,7 +188,7 @@ async fn pay_until_answered(
     };
     let request = pb::CreatePaymentRequest {
         payment: Some(payment),
-        auto_allocate: number % 5 != 0,
+        auto_allocate: !number.is_multiple_of(5),
         request_id: uuid::Uuid::new_v4().to_string(),
         ..Default::default()
     };
@@ -230,7 +232,7 @@ async fn each_is_there_once(owner: &mut PgConnection, acknowledged: &HashMap<Str
             .fetch_one(&mut *owner)
             .await
             .unwrap();
-    assert_eq!(acts, PAYMENTS as i64, "and each fact once");
+    assert_eq!(acts, COUNT, "and each fact once");
 }
 
 /// What is wrong, of each kind: nothing.
@@ -294,7 +296,7 @@ async fn statistics_are_a_recount(owner: &mut PgConnection, caller: &Caller) {
     let request = caller.signed(pb::GetPaymentStatisticsRequest::default());
     let mut payments = PaymentServiceClient::new(caller.crm());
     let said = payments.get_payment_statistics(request).await.unwrap().into_inner();
-    assert_eq!((said.total_payments, said.paid), (PAYMENTS as i64, PAYMENTS as i64));
+    assert_eq!((said.total_payments, said.paid), (COUNT, COUNT));
     assert_eq!((said.failed, said.refunded, said.disputed), (0, 0, 0));
     assert_eq!(said.total_amounts, std::slice::from_ref(&sum));
     assert_eq!(said.totals[0].net.as_ref(), Some(&sum));

@@ -239,6 +239,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is made where it is given")]
     fn event(kind: &str, object: Value) -> Option<Event> {
         let envelope = json!({
             "id": "evt_1", "object": "event", "api_version": "2024-06-20", "created": 1_700_000_000,

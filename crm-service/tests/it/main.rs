@@ -7,11 +7,9 @@
     clippy::doc_markdown,
     clippy::float_cmp,
     clippy::inconsistent_digit_grouping,
-    clippy::items_after_statements,
-    clippy::similar_names,
-    clippy::struct_excessive_bools,
-    clippy::unnecessary_wraps,
-    reason = "tests read better so: 1_200_00 is 1,200.00, and a message's field is an Option"
+    clippy::needless_pass_by_value,
+    clippy::too_many_lines,
+    reason = "tests read better so: 1_200_00 is 1,200.00"
 )]
 
 mod access;

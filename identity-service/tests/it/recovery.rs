@@ -405,7 +405,8 @@ async fn asking_inviting_and_moving_cost_the_same_whoever_has_the_address() {
         let (mut auth, request) = (auth.clone(), signed(&ana, request));
         Box::pin(async move { auth.change_email(request).await.map(drop) })
     };
-    let ways: [(&str, &dyn Fn(&str) -> Calling, u64); 3] = [
+    type Way<'a> = (&'a str, &'a dyn Fn(&str) -> Calling, u64);
+    let ways: [Way<'_>; 3] = [
         ("AuthService/RequestEmailVerification", &ask, 0),
         ("EmployeeService/InviteEmployee", &invite, 0),
         ("AuthService/ChangeEmail", &change, 1),

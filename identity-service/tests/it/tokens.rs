@@ -173,8 +173,7 @@ async fn an_answer_says_where_in_the_log_it_was_read() {
     let key = identity.api_key(&ana, &[]).await;
     let nobodys = "0".repeat(40);
     let mut tokens = TokenServiceClient::new(identity.channel.clone());
-    let mut number = 0;
-    for _ in 0..3 {
+    for number in 0..3 {
         let head = "SELECT epoch::text, number FROM identity.feeds WHERE name = 'revocations'";
         let [head] = identity.rows::<(String, i64)>(head).await.try_into().unwrap();
         assert_eq!(head.1, number);
@@ -188,7 +187,6 @@ async fn an_answer_says_where_in_the_log_it_was_read() {
         identity.set_name(&ana, &format!("Ana {number}")).await;
         let bob = identity.add(&ana, &format!("bob{number}"), Role::Employee).await;
         identity.delete(&ana, bob.id).await.unwrap();
-        number += 1;
     }
     // What looks like none of ours is refused unread.
     let ask = pb::ValidateTokenRequest { credential: "nonsense".to_owned() };

@@ -24,7 +24,10 @@ use prost::Message;
 use prost_types::{
     FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto,
 };
-use proto::common::v1::{ErrorReason, Role};
+use proto::{
+    common::v1::{ErrorReason, Role},
+    identity::v1::EmployeeClientVisibility,
+};
 use service_kit::{
     auth::{Authenticator, Credential, Gate, ServiceSecrets},
     caller::{Actor, Facts},
@@ -299,7 +302,7 @@ impl Authenticator for KnowsOneToken {
             permissions: Vec::new(),
             default_currency: Currency::parse("CHF").unwrap(),
             time_zone: service_kit::caller::Tz::UTC,
-            visibility: Default::default(),
+            visibility: EmployeeClientVisibility::Account,
             session_id: None,
             account_closed: false,
         })

@@ -116,6 +116,10 @@ macro_rules! new_details {
 }
 use new_details;
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "an iterator, which is gone through for each column"
+)]
 fn bind_details<'q, T: Row>(
     query: QueryAs<'q, Postgres, T, PgArguments>,
     details: impl Iterator<Item = &'q Details> + Clone,

@@ -196,7 +196,7 @@ impl Import {
         let known = behind.min(rows.len());
         if known > 0 {
             mark.pass(&rows[..known]);
-            self.row_number += known as i64;
+            self.row_number += count(known);
             if self.row_number == mark.reached() {
                 mark.check(&self.keys)?;
             }
@@ -222,7 +222,7 @@ impl Import {
         if let Some(mark) = &mut self.mark {
             mark.pass(rows);
         }
-        self.row_number += rows.len() as i64;
+        self.row_number += count(rows.len());
         Ok(results)
     }
 
@@ -230,7 +230,7 @@ impl Import {
         let in_earnest = self.rehearsal.is_none();
         let mut tx = self.db.begin(&self.caller).await?;
         if let Some(mark) = self.mark.as_ref().filter(|_| in_earnest) {
-            let place = (self.row_number, self.row_number + rows.len() as i64);
+            let place = (self.row_number, self.row_number + count(rows.len()));
             mark.advance(&mut tx, &self.keys, place, rows).await?;
         }
         let chunk = Chunk { caller: &self.caller, rows };
@@ -278,4 +278,9 @@ fn hash(value: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
+}
+
+/// How many rows, as they are numbered.
+fn count(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }
