@@ -5,7 +5,7 @@
 //! What is sold to a client, due from and paid by them is seen by those who see the client;
 //! `view_payments` widens payments to the whole account. A program has no part in anything.
 
-use proto::{common::v1::Permission, identity::v1::EmployeeClientVisibility::Assigned};
+use proto::{common::v1::Permission, identity::v1::EmployeeClientVisibility::Account as Everyone};
 use service_kit::{
     caller::{Actor, Caller},
     db::ListQuery,
@@ -24,7 +24,7 @@ impl Scope {
     /// For clients, and everything that follows them.
     pub fn of(caller: &Caller) -> Self {
         let holds = |permission| caller.holds(permission);
-        if caller.visibility() != Assigned
+        if caller.visibility() == Everyone
             || holds(Permission::ViewAllClients)
             || holds(Permission::ManageAllClients)
         {

@@ -53,10 +53,15 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub struct Patience {
     tries: u32,
-    has_come_further: bool,
+    has_reached: bool,
 }
 
 impl Patience {
+    /// The server was there.
+    pub fn reach(&mut self) {
+        self.has_reached = true;
+    }
+
     /// What to say, and how long to wait before the next try; or the end of it. Whoever never
     /// got anywhere has most likely the wrong address, and learns so at once.
     pub fn with(&mut self, broken: Break, came_further: bool) -> Result<(String, Duration), Fault> {
@@ -65,10 +70,10 @@ impl Patience {
             Break::Passing(said) => said,
         };
         if came_further {
-            (self.tries, self.has_come_further) = (0, true);
+            (self.tries, self.has_reached) = (0, true);
         }
         self.tries += 1;
-        if !self.has_come_further || self.tries > TRIES {
+        if !self.has_reached || self.tries > TRIES {
             return Err(Fault(said));
         }
         Ok((said, FIRST_PAUSE * 2_u32.pow(self.tries - 1)))
@@ -87,6 +92,8 @@ mod tests {
     fn it_is_tried_again_as_long_as_it_gets_further() {
         let mut patience = Patience::default();
         assert!(patience.with(broken(), false).is_err(), "it never got anywhere");
+        patience.reach();
+        assert!(patience.with(broken(), false).is_ok(), "it was there");
         let mut patience = Patience::default();
         for _ in 0..100 {
             assert_eq!(patience.with(broken(), true).unwrap().1, FIRST_PAUSE);

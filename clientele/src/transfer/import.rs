@@ -78,6 +78,7 @@ pub async fn run(options: ImportOptions) -> Result<bool, Fault> {
         options: ImportClientsOptions { dry_run, request_id: request_id.clone() },
         tally: Tally::new(progress.clone()),
         progress,
+        is_reached: false,
     };
     let done = import.until_done().await;
     import.progress.end();
@@ -97,6 +98,8 @@ struct Import {
     options: ImportClientsOptions,
     tally: Tally,
     progress: Progress,
+    /// Whether the server ever answered.
+    is_reached: bool,
 }
 
 impl Import {
@@ -106,6 +109,9 @@ impl Import {
             let before = self.tally.answered();
             let Err(broken) = self.stream().await else { return Ok(()) };
             let came_further = self.tally.answered() > before;
+            if self.is_reached {
+                patience.reach();
+            }
             let (said, pause) = patience.with(broken, came_further)?;
             self.progress.say(format_args!("{said} Trying again."));
             tokio::time::sleep(pause).await;
@@ -157,6 +163,7 @@ impl Import {
     ) -> Result<(), Break> {
         let rows = self.server.signed(ReceiverStream::new(outgoing));
         let mut answers = self.server.clients().import_clients(rows).await?.into_inner();
+        self.is_reached = true;
         let mut lines = VecDeque::new();
         while let Some(answer) = answers.message().await? {
             let ImportClientsResponse { results, complete, .. } = answer;

@@ -160,18 +160,23 @@ pub async fn close(tx: &mut TenantTx, id: i64) -> Result<Instalment, Error> {
     tx.one(query).await
 }
 
-/// Closes what is still to be paid of a client package of a locked client: how many.
-pub async fn close_all_of(tx: &mut TenantTx, client_package_id: i64) -> Result<u64, Error> {
+/// Closes what is left of a client package of a locked client: how many were still to be paid. A
+/// paid one stays paid, and is no debt again when its payment is given back.
+pub async fn close_all_of(tx: &mut TenantTx, client_package_id: i64) -> Result<i64, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
-    let query = sqlx::query(sql!(
-        "UPDATE crm.instalments
-         SET state = 'closed', update_time = $3, version = version + 1
-         WHERE account_id = $1 AND client_package_id = $2 AND status IN ('open', 'failed')"
+    let query = sqlx::query_as(sql!(
+        "WITH closed AS (
+             UPDATE crm.instalments
+             SET state = 'closed', update_time = $3, version = version + 1
+             WHERE account_id = $1 AND client_package_id = $2 AND state <> 'closed'
+             RETURNING allocated < amount AS was_due)
+         SELECT count(*) FILTER (WHERE was_due) FROM closed"
     ))
     .bind(account_id)
     .bind(client_package_id)
     .bind(now);
-    tx.execute(query).await
+    let (closed,) = tx.one(query).await?;
+    Ok(closed)
 }
 
 /// The same of those alone to which nothing is allocated.

@@ -109,6 +109,10 @@ impl Object<'_> {
         self.0.get(field)?.as_str().map(str::to_owned)
     }
 
+    fn is_not_captured(self) -> bool {
+        self.0.get("captured").and_then(Value::as_bool) == Some(false)
+    }
+
     fn number(self, field: &str) -> Option<i64> {
         self.0.get(field)?.as_i64()
     }
@@ -139,7 +143,10 @@ impl Object<'_> {
 
 fn read(kind: &str, object: Object<'_>) -> (Subject, Facts) {
     let (subject, facts) = match kind {
+        // Only held, until it is captured.
+        "charge.succeeded" if object.is_not_captured() => (object.subject("id"), None),
         "charge.succeeded" => (object.subject("id"), object.charged("amount", false)),
+        "charge.captured" => (object.subject("id"), object.charged("amount_captured", false)),
         "charge.failed" => (object.subject("id"), object.charged("amount", true)),
         "payment_intent.succeeded" => {
             (object.subject("latest_charge"), object.charged("amount_received", false))
@@ -269,6 +276,19 @@ mod tests {
             "currency": "usd", "customer": { "id": "cus_1" }, "latest_charge": "ch_1",
         });
         assert_eq!(facts("payment_intent.succeeded", intent), about(paid(false)));
+    }
+
+    #[test]
+    fn what_is_only_held_is_not_paid_until_it_is_captured() {
+        let charge = |captured: bool| {
+            json!({
+                "id": "ch_1", "amount": 99900, "amount_captured": if captured { 50000 } else { 0 },
+                "captured": captured, "currency": "usd", "customer": "cus_1",
+            })
+        };
+        assert_eq!(facts("charge.succeeded", charge(false)).2, Facts::Nothing);
+        let paid = Facts::Charged { currency: "USD".into(), minor: 50_000, has_failed: false };
+        assert_eq!(facts("charge.captured", charge(true)).2, paid);
     }
 
     #[test]

@@ -3,7 +3,11 @@
 //! Stripe repeats a delivery for days until it is answered with 200: so that is what everything
 //! gets that was taken in, understood or not, and nothing else.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -14,7 +18,11 @@ use axum::{
     routing::post,
 };
 use http::{HeaderMap, StatusCode};
-use service_kit::{db::Db, error::Error, keys::Keyring};
+use service_kit::{
+    db::{Db, Tenanted},
+    error::Error,
+    keys::Keyring,
+};
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{model::Event, signature::Signature, work};
@@ -24,8 +32,10 @@ use crate::stripe_endpoints::{self, model::PATH};
 const MAX_BYTES: usize = 1 << 20;
 /// Stripe itself gives up after ten.
 const LONGEST: Duration = Duration::from_secs(10);
-/// Deliveries at once: Stripe comes again, and callers need the database too.
-const MOST_AT_ONCE: usize = 64;
+/// Deliveries at once that use the database: callers need it too.
+const MOST_AT_ONCE: usize = 3;
+/// Deliveries of one account that wait for one of its own: Stripe comes again.
+const MOST_WAITING: usize = 16;
 
 const SIGNATURE: &str = "stripe-signature";
 
@@ -34,11 +44,28 @@ struct Inbox {
     db: Db,
     keys: Arc<Keyring>,
     places: Semaphore,
+    queues: Queues,
+}
+
+/// One queue for each account that Stripe just delivers to. What happens to one account is dealt
+/// with one after the other anyway: waiting here keeps it from holding what others need.
+#[derive(Default)]
+struct Queues(Mutex<HashMap<i64, Arc<Semaphore>>>);
+
+impl Queues {
+    /// An account's queue, unless too many wait in it.
+    fn of(&self, account_id: i64) -> Option<Arc<Semaphore>> {
+        let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.retain(|_, queue| Arc::strong_count(queue) > 1);
+        let queue = queues.entry(account_id).or_insert_with(|| Arc::new(Semaphore::new(1)));
+        (Arc::strong_count(queue) <= MOST_WAITING).then(|| Arc::clone(queue))
+    }
 }
 
 /// The page that Stripe calls.
 pub fn pages(db: Db, keys: Arc<Keyring>) -> Router {
-    let inbox = Inbox { db, keys, places: Semaphore::new(MOST_AT_ONCE) };
+    let places = Semaphore::new(MOST_AT_ONCE);
+    let inbox = Inbox { db, keys, places, queues: Queues::default() };
     Router::new()
         .route(&format!("{PATH}{{address}}"), post(deliver))
         .layer(DefaultBodyLimit::max(MAX_BYTES))
@@ -61,8 +88,6 @@ async fn deliver(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    // Once the body is here: whoever is slow to send one keeps nobody out.
-    let Ok(_place) = inbox.places.try_acquire() else { return LATER };
     inbox.take(&address, &headers, &body).await.unwrap_or_else(|error| {
         // Whatever it is, Stripe comes again.
         tracing::warn!(error = %error.for_log(), "a delivery of Stripe's was not taken");
@@ -81,6 +106,9 @@ impl Inbox {
         let Some(whose) = stripe_endpoints::sql::whose(&self.db, address).await? else {
             return Ok(UNKNOWN);
         };
+        let Some(queue) = self.queues.of(whose.account_id()) else { return Ok(LATER) };
+        let _turn = queue.acquire().await.map_err(Error::internal)?;
+        let _place = self.places.acquire().await.map_err(Error::internal)?;
         let mut tx = self.db.begin_system(whose.system("stripe")).await?;
         let Some(endpoint) = stripe_endpoints::sql::find(&mut tx, whose.endpoint_id).await? else {
             return Ok(UNKNOWN);

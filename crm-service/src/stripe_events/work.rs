@@ -61,7 +61,19 @@ struct Settling {
 }
 
 impl Settling {
+    /// An event, and what waited for the charge that it tells of.
     async fn settle(&mut self, tx: &mut TenantTx, event: Stored) -> Result<(), Error> {
+        let charge =
+            matches!(event.facts.0, Facts::Charged { .. }).then(|| event.charge_id.clone());
+        let Some(charge_id) = charge else { return self.settle_one(tx, event).await };
+        self.settle_one(tx, event).await?;
+        for waiting in sql::parked_by_charge(tx, &charge_id).await? {
+            self.settle_one(tx, waiting).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle_one(&mut self, tx: &mut TenantTx, event: Stored) -> Result<(), Error> {
         if self.settled.contains(&event.id) {
             return Ok(());
         }
@@ -78,21 +90,6 @@ impl Settling {
         }
         self.settled.insert(event.id);
         sql::set_state(tx, event.id, state).await?;
-        if let Facts::Charged { .. } = event.facts.0 {
-            // Boxed, because it comes back here; no deeper, because those are no charges.
-            Box::pin(self.settle_what_waits_for(tx, &event.charge_id)).await?;
-        }
-        Ok(())
-    }
-
-    async fn settle_what_waits_for(
-        &mut self,
-        tx: &mut TenantTx,
-        charge_id: &str,
-    ) -> Result<(), Error> {
-        for event in sql::parked_by_charge(tx, charge_id).await? {
-            self.settle(tx, event).await?;
-        }
         Ok(())
     }
 
