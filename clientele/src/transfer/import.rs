@@ -98,7 +98,7 @@ struct Import {
     options: ImportClientsOptions,
     tally: Tally,
     progress: Progress,
-    /// Whether the server ever answered.
+    /// Whether the server was ever there.
     is_reached: bool,
 }
 
@@ -162,8 +162,10 @@ impl Import {
         window: &Semaphore,
     ) -> Result<(), Break> {
         let rows = self.server.signed(ReceiverStream::new(outgoing));
-        let mut answers = self.server.clients().import_clients(rows).await?.into_inner();
-        self.is_reached = true;
+        let answers = self.server.clients().import_clients(rows).await;
+        // One batch is on its way before anybody is there; whoever took another one was.
+        self.is_reached |= answers.is_ok() || sent.len() > 1;
+        let mut answers = answers?.into_inner();
         let mut lines = VecDeque::new();
         while let Some(answer) = answers.message().await? {
             let ImportClientsResponse { results, complete, .. } = answer;

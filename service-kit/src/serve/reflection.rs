@@ -100,6 +100,7 @@ mod tests {
     #[test]
     fn a_service_is_described_with_all_that_its_file_imports_and_no_more() {
         let of_crm = [
+            "common/v1/errors.proto",
             "crm/v1/client_service.proto",
             "google/protobuf/field_mask.proto",
             "google/protobuf/timestamp.proto",
