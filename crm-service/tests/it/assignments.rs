@@ -201,8 +201,10 @@ async fn nobody_but_an_active_employee_of_the_account_is_given_a_part() {
     let foreign = crm.id_of(&bob).await;
     let gone = crm.hire(&ana, "gone").await.id;
     crm.dismiss(&ana, gone).await;
+    crm.is_told().await;
     let idle = crm.hire(&ana, "idle").await.id;
     crm.deactivate(&ana, idle).await;
+    crm.is_told().await;
     let old = crm.create(&ana, named("Old", "")).await.id;
     let before = crm.clients_digest().await;
     for (field, give) in PARTS {
