@@ -80,7 +80,9 @@ async fn migrate_schema() -> Result<(), StartError> {
 
 async fn check_schema() -> Result<(), StartError> {
     let program = begin()?;
-    StartError::all(to_do(database(&program.settings)?, &SCHEMA).await?)
+    StartError::all(to_do(database(&program.settings)?, &SCHEMA).await?)?;
+    println!("There is nothing to do: the schema {} is up to date.", SCHEMA.name);
+    Ok(())
 }
 
 async fn examine() -> Result<(), StartError> {

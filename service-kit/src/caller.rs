@@ -128,7 +128,7 @@ impl Caller {
     /// Refuses a role above the caller's own.
     pub fn may_give(&self, role: Role) -> Result<(), Error> {
         if access::rank(role) > access::rank(self.0.role) {
-            return Err(Error::ROLE_ABOVE_OWN);
+            return Err(Error::RoleAboveOwn(role));
         }
         Ok(())
     }

@@ -45,6 +45,10 @@ pub enum Error {
     Denied(Permission),
     /// Somebody we know, whose role is too low.
     RoleRequired(Role),
+    /// Somebody we know, who gives or takes what they do not hold.
+    PermissionsAboveOwn(Vec<Permission>),
+    /// Somebody we know, who gives a role above their own.
+    RoleAboveOwn(Role),
     /// Somebody we know, who may not do this to that.
     Forbidden { reason: Reason, sentence: &'static str },
     /// The right request at the wrong moment.
@@ -70,10 +74,6 @@ pub enum Error {
 }
 
 impl Error {
-    pub const ROLE_ABOVE_OWN: Self = Self::Forbidden {
-        reason: Reason::RoleAboveOwn,
-        sentence: "Nobody gives a role above their own.",
-    };
     pub const RANK_TOO_LOW: Self = Self::Forbidden {
         reason: Reason::RankTooLow,
         sentence: "Nobody manages a person of a higher role.",
@@ -119,6 +119,8 @@ impl Error {
             Self::Conflict => Reason::Conflict,
             Self::Denied(_) => Reason::PermissionDenied,
             Self::RoleRequired(_) => Reason::RoleRequired,
+            Self::PermissionsAboveOwn(_) => Reason::PermissionAboveOwn,
+            Self::RoleAboveOwn(_) => Reason::RoleAboveOwn,
             Self::CodeInvalid => Reason::CodeInvalid,
             Self::TooManyAttempts { .. } => Reason::TooManyAttempts,
             Self::CursorExpired => Reason::CursorExpired,
@@ -137,9 +139,11 @@ impl Error {
             Self::Taken { .. } => Code::AlreadyExists,
             Self::Stale | Self::Conflict => Code::Aborted,
             Self::Unauthenticated(_) => Code::Unauthenticated,
-            Self::Denied(_) | Self::RoleRequired(_) | Self::Forbidden { .. } => {
-                Code::PermissionDenied
-            }
+            Self::Denied(_)
+            | Self::RoleRequired(_)
+            | Self::PermissionsAboveOwn(_)
+            | Self::RoleAboveOwn(_)
+            | Self::Forbidden { .. } => Code::PermissionDenied,
             Self::Refused { .. } => Code::FailedPrecondition,
             Self::CursorExpired => Code::OutOfRange,
             Self::MethodUnknown => Code::Unimplemented,
@@ -172,6 +176,16 @@ impl Error {
             }
             Self::RoleRequired(role) => format!(
                 "This is for employees with the role {} or a higher one.",
+                access::role_text(*role)
+            )
+            .into(),
+            Self::PermissionsAboveOwn(permissions) => format!(
+                "Nobody gives or takes away a permission that they do not hold: {}.",
+                names(permissions)
+            )
+            .into(),
+            Self::RoleAboveOwn(role) => format!(
+                "Nobody gives a role above their own, such as {}.",
                 access::role_text(*role)
             )
             .into(),
@@ -210,10 +224,15 @@ impl Error {
     fn metadata(&self) -> HashMap<String, String> {
         let pairs = match self {
             Self::NotFound { resource, field } => {
-                vec![("resource", (*resource).to_owned()), ("field", (*field).to_owned())]
+                // As it is called where programs meet it, in the audit for one.
+                let resource = resource.to_ascii_lowercase().replace(' ', "_");
+                vec![("resource", resource), ("field", (*field).to_owned())]
             }
             Self::Denied(permission) => vec![("permission", access::permission_name(*permission))],
-            Self::RoleRequired(role) => vec![("role", access::role_text(*role).to_owned())],
+            Self::RoleRequired(role) | Self::RoleAboveOwn(role) => {
+                vec![("role", access::role_text(*role).to_owned())]
+            }
+            Self::PermissionsAboveOwn(permissions) => vec![("permissions", names(permissions))],
             _ => vec![],
         };
         pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
@@ -258,6 +277,11 @@ impl From<Violations> for Error {
     fn from(violations: Violations) -> Self {
         Self::Invalid(violations)
     }
+}
+
+fn names(permissions: &[Permission]) -> String {
+    let names: Vec<_> = permissions.iter().copied().map(access::permission_name).collect();
+    names.join(", ")
 }
 
 /// What a person reads.

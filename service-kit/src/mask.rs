@@ -22,7 +22,10 @@ impl<'a> Update<'a> {
         mask: Option<&'a FieldMask>,
         changeable: &[&str],
     ) -> Self {
-        let mask = fields.take("update_mask", Mask::parse(mask, changeable)).unwrap_or_default();
+        let mask = Mask::parse(mask, changeable).unwrap_or_else(|flaws| {
+            flaws.into_iter().for_each(|flaw| fields.refuse("update_mask", flaw));
+            Mask::default()
+        });
         Self { fields, resource, mask }
     }
 
@@ -86,19 +89,23 @@ impl<'a> Mask<'a> {
     const MOST_PATHS: usize = 64;
     const SHOWN_CHARACTERS: usize = 40;
 
-    fn parse(mask: Option<&'a FieldMask>, changeable: &[&str]) -> Result<Self, Flaw> {
+    /// The mask, or what is wrong with each path that is no good.
+    fn parse(mask: Option<&'a FieldMask>, changeable: &[&str]) -> Result<Self, Vec<Flaw>> {
         let Some(mask) = mask.filter(|mask| !mask.paths.is_empty()) else {
             return Ok(Self(None));
         };
         if mask.paths.len() > Self::MOST_PATHS {
-            return Err(Flaw::bad("must name at most 64 fields"));
+            return Err(vec![Flaw::bad("must name at most 64 fields")]);
         }
-        let Some(path) = mask.paths.iter().find(|path| !changeable.contains(&path.as_str())) else {
-            return Ok(Self(Some(&mask.paths)));
-        };
+        let unknown = mask.paths.iter().filter(|path| !changeable.contains(&path.as_str()));
+        let flaws: Vec<_> = unknown.map(|path| Self::flaw(path, changeable)).collect();
+        if flaws.is_empty() { Ok(Self(Some(&mask.paths))) } else { Err(flaws) }
+    }
+
+    fn flaw(path: &str, changeable: &[&str]) -> Flaw {
         // Only its beginning is said again: a path may be as long as a message.
         let beginning: String = path.chars().take(Self::SHOWN_CHARACTERS).collect();
-        Err(Flaw::bad(format!("names {beginning:?}; it may name {}", changeable.join(", "))))
+        Flaw::bad(format!("names {beginning:?}; it may name {}", changeable.join(", ")))
     }
 
     /// Whether the update takes this field, given whether the message has it. Naming a message
@@ -143,5 +150,16 @@ mod tests {
         for bad in ["*", "id", "account_id", "name.first", "Name", ""] {
             assert!(Mask::parse(Some(&mask(&["name", bad])), &["name"]).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn every_bad_path_is_named() {
+        let mask = mask(&["id", "name", "*"]);
+        let mut fields = Fields::default();
+        Update::of(&mut fields, "client", Some(&mask), &["name"]);
+        let violations = fields.all(()).expect_err("two are bad");
+        let said: Vec<_> = violations.iter().map(|it| it.flaw.to_string()).collect();
+        assert_eq!(said, ["names \"id\"; it may name name", "names \"*\"; it may name name"]);
+        assert!(violations.iter().all(|it| it.field == "update_mask"));
     }
 }

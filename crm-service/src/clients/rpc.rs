@@ -14,7 +14,7 @@ use service_kit::{
     db::{Act, Db, TenantTx},
     error::Error,
     etag,
-    fields::{Fields, id, ids},
+    fields::{Fields, id},
     idempotency::Repeats,
     keys::Keyring,
     page::Page,
@@ -98,7 +98,7 @@ impl ClientService for Clients {
     ) -> Reply<pb::BatchGetClientsResponse> {
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
-        let ids = fields.take("ids", ids(&request.ids));
+        let ids = fields.ids("ids", &request.ids);
         let (ids,) = fields.all((ids,))?;
 
         let mut tx = self.db.begin(&caller).await?;

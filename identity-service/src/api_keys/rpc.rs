@@ -21,7 +21,7 @@ use super::{
     sql,
 };
 use crate::{
-    employees::{self, authority::PERMISSION_ABOVE_OWN},
+    employees::{self, authority::check_holds},
     feeds::{self, Holder},
     secrets::{Kind, Secret},
 };
@@ -45,9 +45,7 @@ impl ApiKeyService for ApiKeys {
         let repeat = fields.take("request_id", self.repeats.of(&request));
         let key = NewApiKey::parse(&mut fields, &request.api_key.unwrap_or_default());
         let (repeat, key) = fields.all((repeat, key))?;
-        if !key.permissions.iter().all(|permission| caller.holds(*permission)) {
-            return Err(PERMISSION_ABOVE_OWN.into());
-        }
+        check_holds(&caller, key.permissions.iter())?;
 
         let mut tx = self.db.begin(&caller).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {

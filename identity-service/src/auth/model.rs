@@ -39,7 +39,7 @@ impl SignUp {
         ];
         let password =
             fields.take("employee.password", NewPassword::parse(&employee.password, &known));
-        let admins = fields.take("additional_admins", parse_admins(admins));
+        let admins = parse_admins(fields, admins, email.as_ref());
         let email = email?;
         Some(Self {
             account: NewAccount {
@@ -89,6 +89,25 @@ mod tests {
             let named: Vec<_> = violations.iter().map(|flaw| flaw.field.as_str()).collect();
             assert_eq!(named, ["employee.password"], "{known}");
         }
+    }
+
+    #[test]
+    fn every_bad_address_of_an_admin_is_named_with_its_place() {
+        let account = pb::SignUpAccount { name: "Acme".into(), ..Default::default() };
+        let employee = pb::SignUpEmployee {
+            email: "ana@acme.example".into(),
+            password: "correct horse".into(),
+            ..Default::default()
+        };
+        let addresses =
+            ["bo@acme.example", "no address", "Bo@acme.example", "", "ANA@acme.example"];
+        let admins = addresses.map(|email| pb::SignUpAdmin { email: email.into() });
+        let mut fields = Fields::default();
+        let parsed = SignUp::parse(&mut fields, &account, &employee, &admins);
+        let violations = fields.all((parsed,)).err().expect("four are bad");
+        let named: Vec<_> = violations.iter().map(|flaw| flaw.field.as_str()).collect();
+        let places = [1, 2, 3, 4].map(|place| format!("additional_admins[{place}].email"));
+        assert_eq!(named, places);
     }
 
     #[test]

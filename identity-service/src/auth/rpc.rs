@@ -41,10 +41,7 @@ use crate::{
     },
     feeds::{self, Holder},
     invitations,
-    mail::{
-        letter,
-        post::{Post, address},
-    },
+    mail::{letter, post::Post},
     passwords::NewPassword,
     secrets::{Kind as SecretKind, Secret},
     sessions::{self, access_token::Claims, work::Sessions},
@@ -101,7 +98,7 @@ impl AuthService for Auth {
         let account = accounts::sql::insert(&mut tx, &sign_up.account).await?;
         let employee = employees::sql::insert(&mut tx, &sign_up.employee, &login).await?;
         let token = self.token(&mut tx, employee.id).await?;
-        self.welcome(&mut tx, &employee).await?;
+        codes::work::ask_to_verify(&mut tx, &self.post, &employee).await?;
         let mut acts = Vec::new();
         for admin in &sign_up.additional_admins {
             // Too many letters are no reason not to make the account.
@@ -193,9 +190,11 @@ impl AuthService for Auth {
         let repeat = fields.take("request_id", self.repeats.of(&request));
         let new = fields.take("new_email", Email::required(&request.new_email));
         let (employee, hash) = self.with_hash(&caller, employee_id).await?;
-        if !self.door.is_password(&employee, &request.password, hash.clone()).await? {
-            fields.refuse("password", Flaw::bad("is not the present password"));
+        if new.as_ref().is_some_and(|new| new.as_str() == employee.email) {
+            fields.refuse("new_email", Flaw::bad("is the present address"));
         }
+        let password = ("password", request.password.as_str());
+        self.check_password(&mut fields, password, &employee, hash.clone()).await?;
         let (repeat, new) = fields.all((repeat, new))?;
 
         let mut tx = self.db.begin(&caller).await?;
@@ -432,10 +431,11 @@ impl AuthService for Auth {
         let known = employee.known_words();
         let mut fields = Fields::default();
         let new = fields.take("new_password", NewPassword::parse(&request.new_password, &known));
-        let right = self.door.is_password(&employee, &request.old_password, hash.clone()).await?;
-        if !right {
-            fields.refuse("old_password", Flaw::bad("is not the present password"));
+        if new.is_some() && request.new_password == request.old_password {
+            fields.refuse("new_password", Flaw::bad("must not be the old one"));
         }
+        let old = ("old_password", request.old_password.as_str());
+        self.check_password(&mut fields, old, &employee, hash.clone()).await?;
         let (new,) = fields.all((new,))?;
         let new = self.door.passwords.hash(new).await?;
 
@@ -523,14 +523,6 @@ impl Auth {
         repeat.finish(tx, [], answer).await
     }
 
-    /// Asks a new super admin whether the address is theirs.
-    async fn welcome(&self, tx: &mut TenantTx, employee: &Employee) -> Result<(), Error> {
-        let code = codes::work::renew(tx, employee, Purpose::Verify, None).await?;
-        let to = address(&employee.email)?;
-        let letter = letter::email_verification(self.post.app_url(), to, &code.expose());
-        self.post.send(tx, &letter).await
-    }
-
     /// What a call by a code was answered before: the code itself is used up since.
     async fn answered<A: Message + Name + Default>(
         &self,
@@ -596,6 +588,22 @@ impl Auth {
         feeds::revoke(&mut tx, Holder::Session(claims.session_id));
         let act = Act::on("session", claims.session_id, "log_out");
         tx.commit([act.with("employee_id", claims.employee_id)]).await
+    }
+
+    /// Notes where what somebody gave as their present password is not.
+    async fn check_password(
+        &self,
+        fields: &mut Fields,
+        (field, password): (&str, &str),
+        employee: &Employee,
+        hash: Option<String>,
+    ) -> Result<(), Error> {
+        if password.is_empty() {
+            fields.refuse(field, Flaw::Missing);
+        } else if !self.door.is_password(employee, password, hash).await? {
+            fields.refuse(field, Flaw::bad("is not the present password"));
+        }
+        Ok(())
     }
 
     /// A person and the hash of their password, as they are now.

@@ -34,6 +34,17 @@ pub async fn renew(
     Ok(code)
 }
 
+/// Asks somebody new whether their address is theirs.
+pub async fn ask_to_verify(
+    tx: &mut TenantTx,
+    post: &Post,
+    employee: &Employee,
+) -> Result<(), Error> {
+    let code = renew(tx, employee, Purpose::Verify, None).await?;
+    let to = address(&employee.email)?;
+    post.send(tx, &letter::email_verification(post.app_url(), to, &code.expose())).await
+}
+
 /// Nobody who cannot log in is sent a code, and nobody who has nothing to verify.
 pub fn is_wanted(purpose: Purpose, employee: &Employee) -> bool {
     let live = employee.is_active && employee.delete_time.is_none();

@@ -6,7 +6,7 @@ use futures::stream::{BoxStream, StreamExt, try_unfold};
 use proto::identity::v1::{self as pb, directory_service_server::DirectoryService};
 use service_kit::{
     Reply,
-    fields::{Fields, id, ids},
+    fields::{Fields, id},
     reply,
 };
 use tonic::{Request, Status};
@@ -28,7 +28,7 @@ impl DirectoryService for Directory {
         let request = request.into_inner();
         let mut fields = Fields::default();
         let account_id = fields.take("account_id", id(request.account_id));
-        let ids = fields.take("employee_ids", ids(&request.employee_ids));
+        let ids = fields.ids("employee_ids", &request.employee_ids);
         let (account_id, ids) = fields.all((account_id, ids))?;
 
         let (sequence, people) = sql::resolve(self.news.db(), account_id, &ids).await?;

@@ -14,10 +14,6 @@ const OWN_AUTHORITY: Error = Error::Forbidden {
     reason: Reason::OwnAuthority,
     sentence: "Nobody changes their own role, permissions, activity or job role.",
 };
-pub const PERMISSION_ABOVE_OWN: Error = Error::Forbidden {
-    reason: Reason::PermissionAboveOwn,
-    sentence: "Nobody gives or takes away a permission that they do not hold.",
-};
 const LAST_SUPER_ADMIN: Error = Error::Refused {
     reason: Reason::LastSuperAdmin,
     sentence: "An account needs an active super admin.",
@@ -76,11 +72,16 @@ pub fn check_grant(
     let before = target.permissions();
     let added = permissions.iter().filter(|permission| !before.contains(permission));
     let taken = before.iter().filter(|permission| !permissions.contains(permission));
-    if added.chain(taken).all(|permission| caller.holds(*permission)) {
-        Ok(())
-    } else {
-        Err(PERMISSION_ABOVE_OWN)
-    }
+    check_holds(caller, added.chain(taken))
+}
+
+/// Giving or taking away permissions.
+pub fn check_holds<'a>(
+    caller: &Caller,
+    permissions: impl Iterator<Item = &'a Permission>,
+) -> Result<(), Error> {
+    let above: Vec<_> = permissions.copied().filter(|it| !caller.holds(*it)).collect();
+    if above.is_empty() { Ok(()) } else { Err(Error::PermissionsAboveOwn(above)) }
 }
 
 /// Refuses what would leave the account without an active super admin. Whoever asks holds the

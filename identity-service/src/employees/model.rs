@@ -13,7 +13,7 @@ use service_kit::{
     access,
     caller::Caller,
     clock, etag,
-    fields::{Email, Fields, Flaw, Text, Violations, fold, parse_search, search_words},
+    fields::{Email, Fields, Flaw, Text, Violations, email_key, fold, parse_search, search_words},
     mask::Update,
     page::{KeyOf, Order},
 };
@@ -392,8 +392,8 @@ impl Details {
     }
 }
 
-/// Reads an address that an update cannot change: as it is, or not at all. Beside a mask, which
-/// cannot name it, it is not read.
+/// Reads an address that an update cannot change: as it is, in whatever case, or not at all.
+/// Beside a mask, which cannot name it, it is not read.
 pub fn check_email_stays(
     sent: &pb::Employee,
     mask: Option<&FieldMask>,
@@ -401,7 +401,8 @@ pub fn check_email_stays(
 ) -> Result<(), Violations> {
     let is_masked = mask.is_some_and(|mask| !mask.paths.is_empty());
     let mut fields = Fields::default();
-    if !is_masked && !sent.email.is_empty() && sent.email != before.email {
+    let changes = !sent.email.is_empty() && email_key(&sent.email) != email_key(&before.email);
+    if !is_masked && changes {
         fields.refuse("employee.email", EMAIL_STAYS);
     }
     fields.all(())

@@ -13,7 +13,7 @@ use service_kit::{
     db::{Act, Db},
     error::Error,
     etag,
-    fields::{Fields, email_key, id, ids},
+    fields::{Fields, email_key, id},
     idempotency::Repeats,
     keys::Keyring,
     page::Page,
@@ -73,12 +73,19 @@ impl EmployeeService for Employees {
         caller.may_give(employee.role)?;
         self.door.arrive(Kind::Look)?;
         let login = self.login_with(password).await?;
+        // Who has no password shows that the address is theirs by choosing one.
+        let must_verify = self.door.verified_only && login.password_hash.is_some();
 
         let mut tx = self.db.begin(&caller).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
+        let may_send =
+            must_verify && self.door.mail(Mailing::Verification, &employee.email).is_ok();
         let employee = sql::insert(&mut tx, &employee, &login).await?;
+        if may_send {
+            codes::work::ask_to_verify(&mut tx, &self.post, &employee).await?;
+        }
         feeds::announce_employee(&mut tx, employee.id, &employee.name, employee.state());
         let act = Act::on("employee", employee.id, "create")
             .with("role", access::role_text(employee.role()));
@@ -219,7 +226,7 @@ impl EmployeeService for Employees {
     ) -> Reply<pb::BatchGetEmployeesResponse> {
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
-        let ids = fields.take("ids", ids(&request.ids));
+        let ids = fields.ids("ids", &request.ids);
         let (ids,) = fields.all((ids,))?;
 
         let mut tx = self.db.begin(&caller).await?;

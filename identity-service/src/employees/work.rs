@@ -37,6 +37,11 @@ pub async fn update(
             .with("role_before", access::role_text(before.role()))
             .with("role_after", access::role_text(details.role));
     }
+    if details.is_active != before.is_active {
+        act = act
+            .with("is_active_before", before.is_active)
+            .with("is_active_after", details.is_active);
+    }
     let employee = sql::update(tx, &before, &details).await?;
     if changes.iter().any(|field| ["role", "is_active"].contains(field)) {
         feeds::revoke(tx, Holder::Employee(employee.id));

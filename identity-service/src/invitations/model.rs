@@ -1,6 +1,6 @@
 //! What is an invitation?
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proto::{common::v1::Role, identity::v1 as pb};
@@ -14,6 +14,7 @@ use service_kit::{
 
 use crate::employees::model::parse_role_or_employee;
 
+const TWICE: Flaw = Flaw::Bad(Cow::Borrowed("must not be an address that was named before"));
 pub const LIFE: TimeDelta = TimeDelta::days(7);
 
 /// An invitation that is about to be.
@@ -31,22 +32,25 @@ impl NewInvitation {
     }
 }
 
-/// Those whom a sign-up asks to be admins.
-pub fn parse_admins(admins: &[pb::SignUpAdmin]) -> Result<Vec<NewInvitation>, Flaw> {
+/// Those whom a sign-up asks to be admins, beside whoever signs up.
+pub fn parse_admins(
+    fields: &mut Fields,
+    admins: &[pb::SignUpAdmin],
+    founder: Option<&Email>,
+) -> Option<Vec<NewInvitation>> {
     const MOST: usize = 20;
     if admins.len() > MOST {
-        return Err(Flaw::bad("must be at most 20"));
+        return fields.take("additional_admins", Err(Flaw::bad("must be at most 20")));
     }
-    let invitation = |admin: &pb::SignUpAdmin| {
-        Ok(NewInvitation { email: Email::required(&admin.email)?, role: Role::Admin })
+    let mut known: BTreeSet<_> = founder.map(Email::key).into_iter().collect();
+    let mut one = |(place, admin): (usize, &pb::SignUpAdmin)| {
+        let email = Email::required(&admin.email)
+            .and_then(|email| if known.insert(email.key()) { Ok(email) } else { Err(TWICE) });
+        let email = fields.take(&format!("additional_admins[{place}].email"), email)?;
+        Some(NewInvitation { email, role: Role::Admin })
     };
-    let invitations: Vec<NewInvitation> =
-        admins.iter().map(invitation).collect::<Result<_, _>>()?;
-    let addresses: BTreeSet<_> = invitations.iter().map(|it| it.email.key()).collect();
-    if addresses.len() < invitations.len() {
-        return Err(Flaw::bad("must not name an address twice"));
-    }
-    Ok(invitations)
+    let invitations: Vec<_> = admins.iter().enumerate().map(&mut one).collect();
+    invitations.into_iter().collect()
 }
 
 /// An invitation as it is.

@@ -1,6 +1,6 @@
 //! `revoke-all`: logs a person out, or an account, or everyone.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use service_kit::{
     config::StartError,
     db::{Act, Db, System, Tenanted},
@@ -15,6 +15,8 @@ const TASK: &str = "revoke-all";
 
 /// Whom. API keys are not ended: they belong to programs.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("whom").required(true).multiple(true)
+    .args(["account_id", "employee_id", "email", "yes"])))]
 pub struct RevokeAll {
     /// Everyone in this account; with one of the next two, the person must be in it.
     #[arg(long)]
@@ -26,7 +28,7 @@ pub struct RevokeAll {
     #[arg(long)]
     email: Option<String>,
     /// Everyone in every account, if nothing else is said.
-    #[arg(long, required_unless_present_any = ["account_id", "employee_id", "email"])]
+    #[arg(long)]
     yes: bool,
 }
 

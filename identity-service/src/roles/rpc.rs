@@ -6,6 +6,7 @@ use proto::identity::v1::{self as pb, role_service_server::RoleService};
 use service_kit::{
     Reply,
     auth::open,
+    caller::Caller,
     db::{Act, Db, TenantTx},
     error::Error,
     etag,
@@ -22,7 +23,7 @@ use super::{
     sql,
 };
 use crate::{
-    employees::{self, model::Employee},
+    employees,
     feeds::{self, Holder},
 };
 
@@ -164,7 +165,7 @@ impl RoleService for Roles {
         }
         // The role first: so does whoever changes it and, with it, those who have it.
         sql::share(&mut tx, role_id).await?.ok_or(not_found("company_role_id"))?;
-        lock_employee(&mut tx, employee_id).await?;
+        lock_managed(&mut tx, &caller, employee_id).await?;
         let act = if sql::assign(&mut tx, employee_id, role_id).await? {
             employees::sql::touch(&mut tx, employee_id).await?;
             feeds::revoke(&mut tx, Holder::Employee(employee_id));
@@ -191,7 +192,7 @@ impl RoleService for Roles {
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        lock_employee(&mut tx, employee_id).await?;
+        lock_managed(&mut tx, &caller, employee_id).await?;
         sql::find(&mut tx, role_id).await?.ok_or(not_found("company_role_id"))?;
         let act = if sql::unassign(&mut tx, employee_id, role_id).await? {
             employees::sql::touch(&mut tx, employee_id).await?;
@@ -228,7 +229,7 @@ impl RoleService for Roles {
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        lock_employee(&mut tx, employee_id).await?;
+        lock_managed(&mut tx, &caller, employee_id).await?;
         let act = if sql::grant(&mut tx, employee_id, role).await? {
             feeds::revoke(&mut tx, Holder::Employee(employee_id));
             let act = Act::on("employee", employee_id, "grant_system_role");
@@ -254,7 +255,7 @@ impl RoleService for Roles {
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        lock_employee(&mut tx, employee_id).await?;
+        lock_managed(&mut tx, &caller, employee_id).await?;
         let act = if sql::revoke(&mut tx, employee_id, role).await? {
             feeds::revoke(&mut tx, Holder::Employee(employee_id));
             let act = Act::on("employee", employee_id, "revoke_system_role");
@@ -278,8 +279,10 @@ async fn lock(tx: &mut TenantTx, id: i64, field: &'static str) -> Result<Company
     sql::lock(tx, id).await?.ok_or(not_found(field))
 }
 
-async fn lock_employee(tx: &mut TenantTx, id: i64) -> Result<Employee, Error> {
-    employees::work::lock_live(tx, id, "employee_id").await
+/// A person of whom the caller may say what they are: themselves, or nobody above them.
+async fn lock_managed(tx: &mut TenantTx, caller: &Caller, id: i64) -> Result<(), Error> {
+    let employee = employees::work::lock_live(tx, id, "employee_id").await?;
+    caller.may_manage(employee.role())
 }
 
 fn not_found(field: &'static str) -> Error {

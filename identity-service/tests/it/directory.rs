@@ -203,7 +203,7 @@ async fn employees_are_resolved_with_the_place_in_the_log_that_they_are_true_at(
     for (account_id, employee_ids, fields) in [
         (0, vec![1], "account_id"),
         (1, vec![], "employee_ids"),
-        (1, vec![0], "employee_ids"),
+        (1, vec![1, 0], "employee_ids[1]"),
         (1, (1..=501).collect(), "employee_ids"),
     ] {
         let request = from_service(pb::BatchResolveEmployeesRequest { account_id, employee_ids });

@@ -86,6 +86,9 @@ async fn nobody_gives_a_role_above_their_own_and_employees_none() {
             identity.employees().create_employee(signed(by, create_employee("x", role))).await,
         );
         assert_eq!(refused.said(), (Code::PermissionDenied, reason), "{role:?}");
+        if reason == "ROLE_ABOVE_OWN" {
+            assert_eq!(refused.metadata, [("role".to_owned(), "super_admin".to_owned())]);
+        }
     }
     assert_eq!(identity.digest().await, before);
     let denied = refusal(
@@ -372,7 +375,7 @@ async fn a_batch_has_everyone_once_and_nobody_who_is_unknown() {
         let request = signed(&ana, pb::BatchGetEmployeesRequest { ids });
         Ok::<_, Status>(identity.employees().batch_get_employees(request).await?.into_inner())
     };
-    let found = get(vec![bob.id, ana.id, bob.id, gone, other.id, 999_999, -1]).await.unwrap();
+    let found = get(vec![bob.id, ana.id, bob.id, gone, other.id, 999_999]).await.unwrap();
     let me = identity.me(&ana.token).await.unwrap();
     assert_eq!(found.employees, [me, bob]);
     assert_eq!(get((1..=500).collect()).await.unwrap().employees.len(), 2);
@@ -380,6 +383,11 @@ async fn a_batch_has_everyone_once_and_nobody_who_is_unknown() {
     assert_eq!(
         (refused.reason.as_str(), refused.fields),
         ("INVALID_FIELDS", vec!["ids".to_owned()])
+    );
+    let refused = refusal(get(vec![1, 0, -1]).await);
+    assert_eq!(
+        (refused.reason.as_str(), refused.fields),
+        ("INVALID_FIELDS", vec!["ids[1]".to_owned(), "ids[2]".to_owned()])
     );
     let refused = refusal(get(vec![]).await);
     assert_eq!(
@@ -480,6 +488,9 @@ async fn an_update_ignores_what_cannot_change_unless_it_is_changed() {
     // All of it comes back, as programs do it, with one thing changed.
     let renamed = pb::Employee { name: "Bobby".into(), ..whole.clone() };
     assert_eq!(identity.update(&bob, renamed, &[]).await.unwrap().name, "Bobby");
+    let shouted = pb::Employee { email: "BOB@example.com".into(), ..employee(bob.id) };
+    let same = identity.update(&ana, shouted, &[]).await.unwrap();
+    assert_eq!(same.email, "bob@example.com", "the same address, written in another way");
     let before = identity.digest().await;
     let moved = pb::Employee { email: "bobby@example.com".into(), ..employee(bob.id) };
     let refused = refusal(identity.update(&ana, moved, &[]).await);
@@ -627,6 +638,11 @@ async fn a_deactivated_person_is_out_at_once_and_comes_back_with_the_same_token(
     identity.set_active(&ana, bob.id, true).await.unwrap();
     identity.me(&bob.token).await.unwrap();
     assert_eq!(identity.log_in(&bob.email).await.token, bob.token);
+    let changes = "SELECT details ->> 'is_active_before', details ->> 'is_active_after'
+         FROM identity.audit_events WHERE action = 'employee.update' ORDER BY id";
+    let text = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+    let recorded = identity.rows::<(String, String)>(changes).await;
+    assert_eq!(recorded, [text("true", "false"), text("false", "true")]);
 }
 
 #[tokio::test]
@@ -815,6 +831,7 @@ async fn nobody_gives_or_takes_a_permission_that_they_do_not_hold() {
     assert_eq!(both.unwrap().permissions, numbers(&[ViewAllClients, ViewPayments]));
     let refused = refusal(identity.grant(&admin, bob, &[ViewPayments, ManageApiKeys]).await);
     assert_eq!(refused.said(), (Code::PermissionDenied, "PERMISSION_ABOVE_OWN"));
+    assert_eq!(refused.metadata, [("permissions".to_owned(), "manage_api_keys".to_owned())]);
     identity.grant(&ana, bob, &[ManageApiKeys]).await.unwrap();
     let refused = refusal(identity.grant(&admin, bob, &[]).await);
     assert_eq!(refused.said(), (Code::PermissionDenied, "PERMISSION_ABOVE_OWN"));

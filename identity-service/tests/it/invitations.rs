@@ -267,10 +267,12 @@ async fn a_sign_up_names_each_other_admin_once() {
     let identity = Identity::start().await;
     let mut request = sign_up("ana");
     let admin = |email: &str| pb::SignUpAdmin { email: email.into() };
-    request.additional_admins = vec![admin("bea@example.com"), admin("BEA@example.com")];
+    let named = ["bea@example.com", "nobody", "BEA@example.com", "", "Ana@example.com"];
+    request.additional_admins = named.map(admin).to_vec();
     let before = identity.digest().await;
     let refused = refusal(identity.auth().sign_up(request).await);
-    assert_eq!(refused.fields, ["additional_admins"]);
+    let bad = [1, 2, 3, 4].map(|place| format!("additional_admins[{place}].email"));
+    assert_eq!(refused.fields, bad);
     assert_eq!(identity.digest().await, before);
 }
 

@@ -508,6 +508,29 @@ async fn where_addresses_must_be_verified_only_the_right_password_learns_it() {
     identity.open_session(&ana, "").await;
 }
 
+#[tokio::test]
+async fn where_addresses_must_be_verified_whoever_is_given_a_password_is_sent_a_code() {
+    let identity = Identity::set_up(|settings| settings.require_verified_email = true).await;
+    let ana = identity.sign_up("ana").await;
+    let add = async |email: &str, password: &str| {
+        let employee = pb::Employee { email: email.into(), ..Default::default() };
+        let (employee, password) = (Some(employee), password.into());
+        let request = pb::CreateEmployeeRequest { employee, password, ..Default::default() };
+        identity.employees().create_employee(signed(&ana, request)).await.unwrap();
+    };
+    add("bob@example.com", PASSWORD).await;
+    add("cem@example.com", "").await;
+    let letter = identity.letter("bob@example.com", "Confirm").await;
+    let refused = refusal(identity.auth().login(login("bob@example.com", PASSWORD)).await);
+    assert_eq!(refused.said(), (Code::FailedPrecondition, "EMAIL_NOT_VERIFIED"));
+    let code = code_in(&letter).into();
+    let request = pb::VerifyEmailRequest { code, request_id: String::new() };
+    identity.auth().verify_email(Request::new(request)).await.unwrap();
+    identity.log_in("bob@example.com").await;
+    identity.no_letters_left().await;
+    assert_eq!(identity.letters_to("cem@example.com", "").len(), 0, "nothing to log in with yet");
+}
+
 /// Refreshes from one network.
 const REFRESHES: usize = 600;
 

@@ -302,3 +302,24 @@ async fn many_logins_at_once_strengthen_a_hash_once() {
     assert_eq!(identity.rows::<(i64,)>(recorded).await, [(1,)]);
     identity.log_in(&ana.email).await;
 }
+
+/// Security checklist 8: a password that is replaced between the log-in and the stronger hash of
+/// the old one stays replaced.
+#[tokio::test]
+async fn a_stronger_hash_never_brings_an_old_password_back() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    identity.store_hash(&hash_of(4_096, 1)).await;
+    // The log-in shares the row with this; the stronger hash has to wait for it.
+    let share = "SELECT 1 FROM identity.employees FOR SHARE";
+    let replaced = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$replaced";
+    let change = format!("UPDATE identity.employees SET password_hash = '{replaced}'");
+    let mut auth = identity.auth();
+    let logged_in = auth.login(login(&ana.email, PASSWORD));
+    let answer = identity.overtaken_behind(share, &change, logged_in).await;
+    assert_eq!(answer.unwrap().into_inner().token, ana.token);
+    assert_eq!(identity.stored_hash().await, replaced);
+    let recorded = "SELECT count(*) FROM identity.audit_events
+         WHERE action = 'employee.strengthen_password_hash'";
+    assert_eq!(identity.rows::<(i64,)>(recorded).await, [(0,)]);
+}

@@ -91,7 +91,8 @@ fn beyond_policy(beyond: Beyond, who: Who, whom: Whom) -> Said {
         return (Code::NotFound, "NOT_FOUND".to_owned());
     }
     match beyond {
-        Beyond::Managed if whom == Whom::Oneself => ok(),
+        Beyond::Managed | Beyond::Ranked if whom == Whom::Oneself => ok(),
+        Beyond::Ranked => ranks(who, whom),
         Beyond::ManagedOther | Beyond::ChangesRole | Beyond::Grants(_) if whom == Whom::Oneself => {
             denied("OWN_AUTHORITY")
         }
@@ -118,6 +119,16 @@ fn manages(who: Who, whom: Whom) -> Said {
         (Who::Admin, _) => denied("RANK_TOO_LOW"),
         _ => denied("ROLE_REQUIRED"),
     }
+}
+
+/// What is said of somebody without managing them.
+fn ranks(who: Who, whom: Whom) -> Said {
+    let above = match whom {
+        Whom::SuperAdmin => rank(who) < rank_of(Role::SuperAdmin),
+        Whom::Admin => rank(who) < rank_of(Role::Admin),
+        Whom::Oneself | Whom::Employee | Whom::Foreigner => false,
+    };
+    if above { denied("RANK_TOO_LOW") } else { ok() }
 }
 
 fn for_super_admins(who: Who) -> Said {

@@ -326,6 +326,7 @@ async fn checking_says_what_migrating_would_do_and_does_nothing() {
     assert_eq!(migrated.code, 0, "{migrated:?}");
     let ended = check();
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    assert_eq!(ended.out.trim_end(), "There is nothing to do: the schema identity is up to date.");
 
     sqlx::raw_sql(
         "UPDATE identity.migrations SET checksum = '' WHERE version = 1;

@@ -38,6 +38,7 @@ async fn the_old_one_must_be_right_and_the_new_one_good() {
         ("wrong horse battery", NEW, vec!["old_password"]),
         ("", NEW, vec!["old_password"]),
         (PASSWORD, "", vec!["new_password"]),
+        (PASSWORD, PASSWORD, vec!["new_password"]),
         (PASSWORD, "short", vec!["new_password"]),
         (PASSWORD, "iloveyou", vec!["new_password"]),
         (PASSWORD, "clientele2026", vec!["new_password"]),
@@ -47,7 +48,10 @@ async fn the_old_one_must_be_right_and_the_new_one_good() {
         ("", "", vec!["new_password", "old_password"]),
     ] {
         let refused = refusal(identity.change_password(&ana.token, old, new).await);
-        assert_eq!(refused.code, Code::InvalidArgument, "{old} to {new}");
+        let given = [("new_password", new), ("old_password", old)];
+        let empty = |field: &&str| given.contains(&(*field, ""));
+        let reason = if bad.iter().all(empty) { "MISSING_FIELDS" } else { "INVALID_FIELDS" };
+        assert_eq!(refused.said(), (Code::InvalidArgument, reason), "{old} to {new}");
         let mut fields = refused.fields;
         fields.sort();
         assert_eq!(fields, bad, "{old} to {new}");

@@ -87,6 +87,32 @@ async fn a_password_that_is_replaced_meanwhile_changes_no_address() {
     assert_eq!(identity.rows::<(i64,)>(codes).await, [(0,)]);
 }
 
+#[tokio::test]
+async fn an_address_is_changed_to_another_one_with_the_password_at_hand() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    identity.no_letters_left().await;
+    let before = identity.digest().await;
+    for (password, new_email, reason, bad) in [
+        (PASSWORD, "ana@example.com", "INVALID_FIELDS", vec!["new_email"]),
+        ("", "ana@new.example", "MISSING_FIELDS", vec!["password"]),
+        ("", "", "MISSING_FIELDS", vec!["new_email", "password"]),
+        ("wrong horse", "ana@", "INVALID_FIELDS", vec!["new_email", "password"]),
+    ] {
+        let (password, new_email) = (password.into(), new_email.into());
+        let request = pb::ChangeEmailRequest { password, new_email, request_id: String::new() };
+        let refused = refusal(identity.auth().change_email(signed(&ana, request)).await);
+        assert_eq!(refused.said(), (Code::InvalidArgument, reason), "{bad:?}");
+        assert_eq!(refused.fields, bad);
+    }
+    assert_eq!(identity.digest().await, before);
+    // Another way to write it is another address to write to.
+    change_email(&identity, &ana, "Ana@example.com").await;
+    let letter = identity.letter("Ana@example.com", "Confirm").await;
+    let changed = verify(&identity, code_in(&letter)).await.unwrap();
+    assert_eq!(changed, "Ana@example.com");
+}
+
 /// Security checklist 6: whatever sets a password knows who it is for.
 #[tokio::test]
 async fn a_reset_knows_the_names_of_whoever_it_is_for() {

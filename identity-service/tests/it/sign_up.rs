@@ -71,7 +71,7 @@ async fn names_everything_that_is_wrong_at_once() {
             "employee.name",
             "employee.email",
             "employee.password",
-            "additional_admins",
+            "additional_admins[0].email",
         ]
     );
     assert_eq!(identity.digest().await, before);

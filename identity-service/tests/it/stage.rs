@@ -75,7 +75,9 @@ pub enum Beyond {
     OfTheAccount,
     /// About somebody whom the caller must manage, or be.
     Managed,
-    /// The same, but for the caller themselves.
+    /// About somebody who is nobody above the caller, or the caller.
+    Ranked,
+    /// The same as managed, but for the caller themselves.
     ManagedOther,
     /// It changes somebody's role.
     ChangesRole,
@@ -109,6 +111,7 @@ const fn example(method: &'static str, beyond: Beyond, bytes: fn(&About) -> Vec<
 
 use Beyond::{
     ChangesRole, Grants, Makes, MakesKey, Managed, ManagedOther, Nothing, OfEveryone, OfTheAccount,
+    Ranked,
 };
 
 pub const EXAMPLES: &[Example] = &[
@@ -227,7 +230,7 @@ pub const EXAMPLES: &[Example] = &[
         Grants(Permission::ManageStripeEndpoints),
         |about| granted(about, Permission::ManageStripeEndpoints),
     ),
-    example("/identity.v1.RoleService/AssignCompanyRole", OfTheAccount, |about| {
+    example("/identity.v1.RoleService/AssignCompanyRole", Ranked, |about| {
         pb::AssignCompanyRoleRequest {
             employee_id: about.employee,
             company_role_id: about.company_role,
@@ -246,7 +249,7 @@ pub const EXAMPLES: &[Example] = &[
     example("/identity.v1.RoleService/GetCompanyRole", Nothing, |about| {
         pb::GetCompanyRoleRequest { id: about.company_role }.encode_to_vec()
     }),
-    example("/identity.v1.RoleService/GrantSystemRole", OfTheAccount, |about| {
+    example("/identity.v1.RoleService/GrantSystemRole", Ranked, |about| {
         let system_role = pb::SystemRole::TaskWorker.into();
         let employee_id = about.employee;
         pb::GrantSystemRoleRequest { employee_id, system_role, ..Default::default() }
@@ -254,13 +257,13 @@ pub const EXAMPLES: &[Example] = &[
     }),
     example("/identity.v1.RoleService/ListCompanyRoles", Nothing, nothing),
     example("/identity.v1.RoleService/ListSystemRoles", Nothing, nothing),
-    example("/identity.v1.RoleService/RevokeSystemRole", OfTheAccount, |about| {
+    example("/identity.v1.RoleService/RevokeSystemRole", Ranked, |about| {
         let system_role = pb::SystemRole::User.into();
         let employee_id = about.employee;
         pb::RevokeSystemRoleRequest { employee_id, system_role, ..Default::default() }
             .encode_to_vec()
     }),
-    example("/identity.v1.RoleService/UnassignCompanyRole", OfTheAccount, |about| {
+    example("/identity.v1.RoleService/UnassignCompanyRole", Ranked, |about| {
         pb::UnassignCompanyRoleRequest {
             employee_id: about.employee,
             company_role_id: about.company_role,

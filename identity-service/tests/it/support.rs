@@ -286,8 +286,18 @@ impl Identity {
 
     /// What a call answers that meets a change of somebody else's before it is committed.
     pub async fn overtaken<T>(&self, change: &str, call: impl Future<Output = T>) -> T {
+        self.overtaken_behind(change, "SELECT 1", call).await
+    }
+
+    /// The same, where the change comes when the call already waits behind what was done first.
+    pub async fn overtaken_behind<T>(
+        &self,
+        first: &str,
+        change: &str,
+        call: impl Future<Output = T>,
+    ) -> T {
         let mut other = self.database.owner.begin().await.unwrap();
-        sqlx::query(AssertSqlSafe(change.to_owned())).execute(&mut *other).await.unwrap();
+        sqlx::query(AssertSqlSafe(first.to_owned())).execute(&mut *other).await.unwrap();
         let commit = async {
             let waits = "SELECT count(*) FROM pg_stat_activity
                          WHERE datname = current_database() AND wait_event_type = 'Lock'";
@@ -297,6 +307,7 @@ impl Identity {
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+            sqlx::query(AssertSqlSafe(change.to_owned())).execute(&mut *other).await.unwrap();
             other.commit().await.unwrap();
         };
         tokio::join!(call, commit).0

@@ -63,6 +63,11 @@ impl Filter {
         let subject_id = fields.take("subject_id", parse_subject_id(asked));
         let from_time = fields.take("from_time", clock::parse_optional(asked.from_time));
         let until_time = fields.take("until_time", clock::parse_optional(asked.until_time));
+        if let (Some(Some(from)), Some(Some(until))) = (from_time, until_time)
+            && from >= until
+        {
+            fields.refuse("until_time", Flaw::bad("must be after from_time"));
+        }
         Some(Self {
             actor: actor?,
             action: action?,
@@ -152,6 +157,16 @@ mod tests {
         };
         let fields = ["actor_api_key_id", "action", "subject_id", "from_time", "until_time"];
         assert_eq!(parse(bad).unwrap_err(), fields);
+    }
+
+    #[test]
+    fn a_stretch_of_time_that_ends_before_it_begins_is_refused() {
+        let at = |seconds| Some(Timestamp { seconds, nanos: 0 });
+        let asked =
+            |from, until| Asked { from_time: at(from), until_time: at(until), ..Asked::default() };
+        assert!(parse(asked(1, 2)).is_ok());
+        assert_eq!(parse(asked(2, 2)).unwrap_err(), ["until_time"]);
+        assert_eq!(parse(asked(3, 2)).unwrap_err(), ["until_time"]);
     }
 
     #[test]

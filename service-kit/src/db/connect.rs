@@ -213,8 +213,15 @@ pub(crate) async fn to_look(settings: &DatabaseSettings) -> Result<PgConnection,
     Ok(connection)
 }
 
-pub(crate) fn cannot_look(error: impl std::fmt::Display) -> StartError {
-    StartError::new(format!("The database cannot be looked at: {error}."))
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+pub(crate) fn cannot_look(error: sqlx::Error) -> StartError {
+    StartError::new(format!("The database cannot be looked at: {}.", in_words(&error)))
+}
+
+/// What the database said, without where in its own source it said so.
+pub(crate) fn in_words(error: &sqlx::Error) -> String {
+    let said = error.as_database_error().map(|error| error.message().to_owned());
+    said.unwrap_or_else(|| error.to_string())
 }
 
 fn pool(size: u32, role: &str, schema: &str, also: &str) -> PgPoolOptions {
@@ -250,7 +257,8 @@ pub(super) async fn wait_for_database(
         match PgConnection::connect_with(options).await {
             Ok(connection) => return Ok(connection),
             Err(error) if is_permanent(&error) || tokio::time::Instant::now() > patience => {
-                return Err(StartError::new(format!("The database does not answer: {error}.")));
+                let said = in_words(&error);
+                return Err(StartError::new(format!("The database does not answer: {said}.")));
             }
             Err(error) => {
                 tracing::warn!(%error, "the database does not answer yet");
@@ -273,7 +281,8 @@ async fn refuse_wide_role(
     let mut connection = wait_for_database(options).await?;
     sqlx::raw_sql(AssertSqlSafe(adopt(role, schema))).execute(&mut connection).await.map_err(|error| {
         StartError::new(format!(
-            "The role {role} cannot be taken on ({error}): run the service's `migrate` once, as the owner of the database."
+            "The role {role} cannot be taken on ({}): run the service's `migrate` once, as the owner of the database.",
+            in_words(&error)
         ))
     })?;
     let wide: bool = sqlx::query_scalar(
@@ -285,7 +294,9 @@ async fn refuse_wide_role(
     .bind(schema)
     .fetch_one(&mut connection)
     .await
-    .map_err(|error| StartError::new(format!("The role {role} cannot be checked: {error}.")))?;
+    .map_err(|error| {
+        StartError::new(format!("The role {role} cannot be checked: {}.", in_words(&error)))
+    })?;
     connection.close().await.ok();
     if wide {
         return Err(StartError::new(format!(

@@ -1,7 +1,10 @@
 //! How does a schema come to be, and who may do what in it?
 
 use futures::future::BoxFuture;
-use sqlx::{AssertSqlSafe, PgConnection, migrate::Migrator};
+use sqlx::{
+    AssertSqlSafe, PgConnection,
+    migrate::{MigrateError, Migrator},
+};
 
 use super::{Constraint, Roles, Sql, connect};
 use crate::config::{DatabaseSettings, StartError};
@@ -37,25 +40,34 @@ pub async fn migrate(settings: &DatabaseSettings, schema: &Schema) -> Result<(),
     migrator.create_schema(schema.name);
     migrator.dangerous_set_table_name(format!("{}.migrations", schema.name));
     migrator.run(&mut connection).await.map_err(|error| {
-        StartError::new(format!("The schema {} cannot be migrated: {error}.", schema.name))
+        let said = match &error {
+            MigrateError::Execute(error) => connect::in_words(error),
+            MigrateError::ExecuteMigration(error, version) => {
+                format!("{} in the migration {version}", connect::in_words(error))
+            }
+            error => error.to_string(),
+        };
+        StartError::new(format!("The schema {} cannot be migrated: {said}.", schema.name))
     })?;
     grant(&mut connection, schema, &roles).await.map_err(|error| {
-        StartError::new(format!("The roles of the schema {} cannot be made: {error}.", schema.name))
+        let said = connect::in_words(&error);
+        StartError::new(format!("The roles of the schema {} cannot be made: {said}.", schema.name))
     })?;
     let Some(fill) = schema.fill else { return Ok(()) };
     fill(&mut connection).await.map_err(|error| {
         StartError::new(format!(
-            "The rows of the schema {} cannot be filled in: {error}.",
-            schema.name
+            "The rows of the schema {} cannot be filled in: {}.",
+            schema.name,
+            connect::in_words(&error)
         ))
     })
 }
 
 async fn quiet(connection: &mut PgConnection) -> Result<(), StartError> {
     let quiet = sqlx::raw_sql("SET client_min_messages = warning").execute(connection).await;
-    quiet
-        .map(drop)
-        .map_err(|error| StartError::new(format!("The database does not answer: {error}.")))
+    quiet.map(drop).map_err(|error| {
+        StartError::new(format!("The database does not answer: {}.", connect::in_words(&error)))
+    })
 }
 
 async fn grant(

@@ -102,6 +102,27 @@ impl Fields {
         parsed.map_err(|flaw| self.refuse(field, flaw)).ok()
     }
 
+    /// The ids of a batch, each once and in their own order; each that is none is named with its
+    /// place.
+    pub fn ids(&mut self, field: &str, given: &[i64]) -> Option<Vec<i64>> {
+        const MOST: usize = 500;
+        if given.is_empty() {
+            return self.take(field, Err(Flaw::Missing));
+        }
+        if given.len() > MOST {
+            return self.take(field, Err(Flaw::bad("must be at most 500")));
+        }
+        let mut ids = BTreeSet::new();
+        for (place, id) in given.iter().enumerate() {
+            if *id > 0 {
+                ids.insert(*id);
+            } else {
+                self.refuse(&format!("{field}[{place}]"), Flaw::bad("must be the id of something"));
+            }
+        }
+        Some(ids.into_iter().collect())
+    }
+
     /// Notes that a field is bad.
     pub fn refuse(&mut self, field: &str, flaw: Flaw) {
         self.0.push(Violation { field: field.to_owned(), flaw });
@@ -160,19 +181,6 @@ pub fn id(id: i64) -> Result<i64, Flaw> {
     if id == 0 { Err(Flaw::Missing) } else { Ok(id) }
 }
 
-/// The ids of a batch, each once and in their own order.
-pub fn ids(given: &[i64]) -> Result<Vec<i64>, Flaw> {
-    const MOST: usize = 500;
-    if given.is_empty() {
-        return Err(Flaw::Missing);
-    }
-    if given.len() > MOST {
-        return Err(Flaw::bad("must be at most 500"));
-    }
-    let ids = given.iter().map(|given| id(*given)).collect::<Result<BTreeSet<_>, _>>()?;
-    Ok(ids.into_iter().collect())
-}
-
 /// The UUID in an optional `request_id`.
 pub fn request_id(text: &str) -> Result<Option<uuid::Uuid>, Flaw> {
     if text.is_empty() {
@@ -205,6 +213,21 @@ mod tests {
         let name = fields.take("name", Text::<3>::required("Ada"));
         fields.refuse("other", Flaw::bad("must not be"));
         assert!(fields.all((name,)).is_err());
+    }
+
+    #[test]
+    fn the_ids_of_a_batch_are_each_once_and_none_is_nobodys() {
+        let take = |given: &[i64]| {
+            let mut fields = Fields::default();
+            let ids = fields.ids("ids", given);
+            let taken = fields.all((ids,)).map(|(ids,)| ids);
+            taken.map_err(|wrong| wrong.to_string())
+        };
+        assert_eq!(take(&[3, 1, 3]), Ok(vec![1, 3]));
+        assert_eq!(take(&[]), Err("ids is required".to_owned()));
+        assert_eq!(take(&[1; 501]), Err("ids must be at most 500".to_owned()));
+        let places = "ids[1] must be the id of something, ids[2] must be the id of something";
+        assert_eq!(take(&[1, 0, -1]), Err(places.to_owned()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
 use super::Flaw;
 
@@ -14,16 +15,19 @@ impl<const MAX: usize> Text<MAX> {
     pub fn parse(text: &str) -> Result<Self, Flaw> {
         let text = text.trim();
         at_most(text, MAX)?;
-        if text.chars().any(char::is_control) {
+        if text.chars().any(|c| c.is_control() || breaks_lines(c)) {
             return Err(Flaw::bad("must not contain control characters"));
+        }
+        if text.chars().any(turns_around) {
+            return Err(Flaw::bad("must not contain characters that change the direction of text"));
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// The same, and not empty.
+    /// The same, with something in it that can be seen.
     pub fn required(text: &str) -> Result<Self, Flaw> {
         let text = Self::parse(text)?;
-        if text.0.is_empty() { Err(Flaw::Missing) } else { Ok(text) }
+        if text.0.chars().all(is_invisible) { Err(Flaw::Missing) } else { Ok(text) }
     }
 
     pub fn as_str(&self) -> &str {
@@ -53,6 +57,30 @@ impl Notes {
     pub fn into_string(self) -> String {
         self.0
     }
+}
+
+/// The line and the paragraph separator.
+fn breaks_lines(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// Embeddings, overrides and isolates, with which one name can be made to read as another. The
+/// marks that Arabic and Hebrew text needs are none of them.
+fn turns_around(c: char) -> bool {
+    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Blanks, what joins or separates letters, and letters that show as nothing.
+fn is_invisible(c: char) -> bool {
+    let shows_as_nothing = matches!(
+        c,
+        '\u{034F}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{2800}' | '\u{3164}'
+            | '\u{FE00}'..='\u{FE0F}' | '\u{FFA0}' | '\u{E0100}'..='\u{E01EF}'
+    );
+    let group = c.general_category_group();
+    shows_as_nothing
+        || group == GeneralCategoryGroup::Separator
+        || c.general_category() == GeneralCategory::Format
 }
 
 fn at_most(text: &str, max: usize) -> Result<(), Flaw> {
@@ -139,7 +167,7 @@ mod tests {
 
     #[test]
     fn control_characters_are_refused() {
-        for bad in ["a\0b", "a\nb", "a\u{1b}[2Jb", "a\u{85}b"] {
+        for bad in ["a\0b", "a\nb", "a\u{1b}[2Jb", "a\u{85}b", "a\u{2028}b"] {
             assert!(Text::<9>::parse(bad).is_err(), "{bad:?}");
         }
         assert!(Notes::parse("one\n\ttwo\r\n").is_ok());
@@ -149,6 +177,25 @@ mod tests {
     #[test]
     fn blanks_are_as_good_as_nothing() {
         assert_eq!(Text::<9>::required("  "), Err(Flaw::Missing));
+    }
+
+    #[test]
+    fn what_nobody_can_see_is_as_good_as_nothing() {
+        for blank in ["\u{200b}", "\u{3164}", "\u{2060}\u{feff}", "\u{200d} \u{2800}", "\u{00ad}"] {
+            assert_eq!(Text::<9>::required(blank), Err(Flaw::Missing), "{blank:?}");
+        }
+        // Joined letters and pictures are names all the same.
+        for name in ["علی\u{200c}رضا", "👩\u{200d}🔧", "Ana\u{fe0f}"] {
+            assert!(Text::<9>::required(name).is_ok(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_called_what_reads_as_another_name() {
+        for bad in ["Ana\u{202e}nitsuJ", "\u{2066}Ana", "Ana\u{202c}"] {
+            assert!(Text::<99>::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(Text::<99>::parse("\u{200f}דנה\u{200e}").is_ok());
     }
 
     #[test]
