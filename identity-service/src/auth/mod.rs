@@ -8,3 +8,4 @@
 pub mod door;
 pub mod model;
 pub mod rpc;
+mod work;
