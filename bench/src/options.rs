@@ -93,6 +93,8 @@ pub enum Scenario {
     Statistics,
     /// What each service holds in memory.
     Memory,
+    /// An import of 1,000,000 rows: how fast, and in how much memory.
+    Import,
     /// Ten times too many callers; idle connections and open streams.
     Overload,
     /// Throughput and p99 against accounts, clients, pages and callers, as pictures.

@@ -4,6 +4,7 @@ mod create_payment;
 mod equal_cost;
 mod get_client;
 mod growth;
+mod import;
 mod list_clients;
 mod login;
 mod memory;
@@ -77,6 +78,7 @@ impl Bench<'_> {
             Scenario::Pages => pages::run(self).await,
             Scenario::Statistics => statistics::run(self).await,
             Scenario::Memory => memory::run(self).await,
+            Scenario::Import => import::run(self).await,
             Scenario::Overload => overload::run(self).await,
             Scenario::Growth => growth::run(self).await,
             Scenario::EqualCost => equal_cost::run(self).await,
