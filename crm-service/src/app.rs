@@ -59,6 +59,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         news.task(),
         directory::follow::task(directory.clone()),
         housekeeping::task(&db, &settings.housekeeping, &metrics),
+        stripe_events::backlog::task(&db),
     ];
 
     let audit = Audit { db: db.clone(), keys: keys.clone() };

@@ -76,6 +76,8 @@ pub const CONSTRAINTS: &[Constraint] = &[
     Constraint::raced("payments_stripe_charge_unique"),
     Constraint::ours("payments_void_check"),
     Constraint::ours("stripe_addresses_pkey"),
+    Constraint::ours("stripe_backlogs_account_fkey"),
+    Constraint::ours("stripe_backlogs_pkey"),
     Constraint::taken("stripe_customers_active_unique", StripeCustomerActive, "The client has another active Stripe customer."),
     Constraint::ours("stripe_customers_client_fkey"),
     Constraint::taken("stripe_customers_id_unique", StripeCustomerTaken, "Another row of this account has this Stripe id."),

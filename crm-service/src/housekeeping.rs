@@ -15,6 +15,8 @@ use service_kit::{
 const KEEP_CHANGES: Duration = Duration::from_secs(7 * DAY.as_secs());
 /// Far longer than the three days for which Stripe delivers an event again.
 const KEEP_STRIPE_EVENTS: Duration = Duration::from_secs(30 * DAY.as_secs());
+/// How long an event waits for a customer or charge that nobody tells of.
+const KEEP_PARKED_EVENTS: Duration = Duration::from_secs(365 * DAY.as_secs());
 
 const CHORES: &[Chore] = &[
     // By age, which is not quite the order of their numbers: whoever would run into a gap is told
@@ -38,7 +40,6 @@ const CHORES: &[Chore] = &[
                  WHERE old.create_time < $1 ORDER BY old.create_time LIMIT $2)"
         ),
     },
-    // What is parked waits for as long as it takes.
     Chore {
         kind: "stripe_events",
         keep: KEEP_STRIPE_EVENTS,
@@ -46,6 +47,16 @@ const CHORES: &[Chore] = &[
             "DELETE FROM crm.stripe_events WHERE (account_id, event_id) IN (
                  SELECT old.account_id, old.event_id FROM crm.stripe_events AS old
                  WHERE old.state <> 'parked' AND old.create_time < $1
+                 ORDER BY old.create_time LIMIT $2)"
+        ),
+    },
+    Chore {
+        kind: "stripe_events_parked",
+        keep: KEEP_PARKED_EVENTS,
+        delete: sql!(
+            "DELETE FROM crm.stripe_events WHERE (account_id, event_id) IN (
+                 SELECT old.account_id, old.event_id FROM crm.stripe_events AS old
+                 WHERE old.state = 'parked' AND old.create_time < $1
                  ORDER BY old.create_time LIMIT $2)"
         ),
     },

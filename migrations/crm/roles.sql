@@ -15,7 +15,7 @@ GRANT SELECT, INSERT, UPDATE ON crm.packages, crm.client_packages, crm.instalmen
 GRANT SELECT, INSERT, UPDATE ON crm.payments TO {app};
 GRANT SELECT, INSERT, UPDATE ON crm.payment_totals, crm.client_payment_totals TO {app};
 GRANT SELECT, INSERT, UPDATE, DELETE ON crm.stripe_customers, crm.stripe_endpoints TO {app};
-GRANT SELECT, INSERT, DELETE ON crm.stripe_addresses TO {app};
+GRANT SELECT, INSERT, DELETE ON crm.stripe_addresses, crm.stripe_backlogs TO {app};
 GRANT SELECT, INSERT, UPDATE (state) ON crm.stripe_events TO {app};
 GRANT SELECT, INSERT, UPDATE (row_number, fingerprint) ON crm.client_imports TO {app};
 GRANT SELECT, INSERT, UPDATE ON crm.answers TO {app};
@@ -24,18 +24,20 @@ GRANT SELECT, INSERT ON crm.audit_events TO {app};
 GRANT SELECT, INSERT ON crm.payment_events, crm.allocation_entries TO {app};
 
 -- To find out how far the directory was read, which employees it told of, in which accounts there
--- is news for those who watch, and whose address Stripe calls.
+-- is news for those who watch, whose address Stripe calls, and for whom charges wait.
 GRANT SELECT ON crm.directory_cursor TO {lookup};
 GRANT SELECT (account_id, id) ON crm.employees TO {lookup};
 GRANT SELECT ON crm.client_feeds TO {lookup};
-GRANT SELECT ON crm.stripe_addresses TO {lookup};
+GRANT SELECT ON crm.stripe_addresses, crm.stripe_backlogs TO {lookup};
 
 DROP POLICY IF EXISTS lookup ON crm.employees;
 DROP POLICY IF EXISTS lookup ON crm.client_feeds;
 DROP POLICY IF EXISTS lookup ON crm.stripe_addresses;
+DROP POLICY IF EXISTS lookup ON crm.stripe_backlogs;
 CREATE POLICY lookup ON crm.employees FOR SELECT TO {lookup} USING (true);
 CREATE POLICY lookup ON crm.client_feeds FOR SELECT TO {lookup} USING (true);
 CREATE POLICY lookup ON crm.stripe_addresses FOR SELECT TO {lookup} USING (true);
+CREATE POLICY lookup ON crm.stripe_backlogs FOR SELECT TO {lookup} USING (true);
 
 -- What is old is swept; of the records nothing that is younger than the shortest time for which
 -- they can be kept, whatever the service asks for.
@@ -63,7 +65,8 @@ CREATE POLICY sweep ON crm.client_changes TO {sweep} USING (true);
 CREATE POLICY sweep ON crm.stripe_events TO {sweep} USING (true);
 CREATE POLICY sweep ON crm.client_imports TO {sweep} USING (true);
 CREATE POLICY sweep_age ON crm.stripe_events AS RESTRICTIVE TO {sweep}
-    USING (create_time < now() - interval '30 days' AND state <> 'parked');
+    USING (create_time < now() - interval '30 days'
+           AND (state <> 'parked' OR create_time < now() - interval '365 days'));
 CREATE POLICY sweep_age ON crm.client_changes AS RESTRICTIVE TO {sweep}
     USING (time < now() - interval '7 days');
 CREATE POLICY sweep_age ON crm.answers AS RESTRICTIVE TO {sweep}

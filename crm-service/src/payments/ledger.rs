@@ -162,6 +162,14 @@ impl Facts {
         Ok(Self { has_failed: false, ..self.clone() })
     }
 
+    /// It was another amount than we knew.
+    pub fn correct(&self, amount: i64) -> Result<Self, Error> {
+        if self.is_void || amount < self.refunded + self.allocated() {
+            return Err(wrong_status());
+        }
+        Ok(Self { amount, ..self.clone() })
+    }
+
     /// It was never meant to be there.
     pub fn void(&self) -> Result<Self, Error> {
         if self.is_void || self.refunded > 0 {
@@ -352,6 +360,7 @@ mod tests {
         RefundedTo(i64, Vec<i64>),
         Failed,
         Succeeded,
+        Corrected(i64),
         Void,
         Disputed,
         Lost,
@@ -365,6 +374,7 @@ mod tests {
                 Self::RefundedTo(total, order) => facts.refund_to(*total, order),
                 Self::Failed => facts.fail(),
                 Self::Succeeded => facts.succeed(),
+                Self::Corrected(amount) => facts.correct(*amount),
                 Self::Void => facts.void(),
                 Self::Disputed => facts.dispute(),
                 Self::Lost => facts.lose(),
@@ -381,6 +391,7 @@ mod tests {
                 .prop_map(|(total, order)| Said::RefundedTo(total, order)),
             1 => Just(Said::Failed),
             1 => Just(Said::Succeeded),
+            1 => (1..1200_i64).prop_map(Said::Corrected),
             1 => Just(Said::Void),
             3 => Just(Said::Disputed),
             1 => Just(Said::Lost),

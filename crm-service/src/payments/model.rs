@@ -60,6 +60,13 @@ impl Payment {
     }
 }
 
+/// When a person last said whether a payment came in, and how its dispute stands.
+#[derive(Debug, Clone, Copy, Default, sqlx::FromRow)]
+pub struct Said {
+    pub failure: Option<DateTime<Utc>>,
+    pub dispute: Option<DateTime<Utc>>,
+}
+
 /// A payment as it was asked for: its currency may be the client's, who is not read yet.
 pub struct AskedPayment {
     pub client_id: i64,

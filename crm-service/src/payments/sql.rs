@@ -4,6 +4,7 @@ use std::iter::zip;
 
 use chrono::{DateTime, Utc};
 use service_kit::{
+    caller::Actor,
     db::{ListQuery, Rows, TenantTx},
     error::Error,
     page::Page,
@@ -13,7 +14,7 @@ use sqlx::{FromRow, Row as _, postgres::PgRow};
 
 use super::{
     ledger::{Dispute, Facts},
-    model::{Filter, Payment},
+    model::{Filter, Payment, Said},
     totals::{Shift, bind_shift, totals_shifted},
 };
 use crate::visibility::{Scope, seen};
@@ -115,6 +116,7 @@ pub async fn insert(
     event: Event<'_>,
     shift: &Shift<'_>,
 ) -> Result<i64, Error> {
+    let by_person = is_person(tx.actor());
     let query = sqlx::query_as(sql!(
         "WITH ",
         totals_shifted!(),
@@ -124,8 +126,9 @@ pub async fn insert(
                   external_reference, notes, stripe_charge_id, create_time, update_time)
              VALUES ($1, $2, $3, $9, $18, $10, $11, $12, $13, $14, $15, $15)
              RETURNING id)
-         INSERT INTO crm.payment_events (account_id, payment_id, kind, amount, reason, time)
-         SELECT $1, id, $16, $9, $17, $15 FROM payment
+         INSERT INTO crm.payment_events
+             (account_id, payment_id, kind, amount, reason, time, by_person)
+         SELECT $1, id, $16, $9, $17, $15, $19 FROM payment
          RETURNING payment_id"
     ));
     let query = bind_shift(query, tx, shift)
@@ -138,7 +141,8 @@ pub async fn insert(
         .bind(payment.create_time)
         .bind(event.kind)
         .bind(event.reason)
-        .bind(payment.facts.allocated());
+        .bind(payment.facts.allocated())
+        .bind(by_person);
     let (id,) = tx.one(query).await?;
     Ok(id)
 }
@@ -149,16 +153,17 @@ pub async fn update(
     payment: &Payment,
     event: Option<Event<'_>>,
 ) -> Result<(), Error> {
-    let account_id = tx.account_id();
+    let (account_id, by_person) = (tx.account_id(), is_person(tx.actor()));
     let query = sqlx::query(sql!(
         "WITH happened AS (
-             INSERT INTO crm.payment_events (account_id, payment_id, kind, amount, reason, time)
-             SELECT $1, $2, $3, $4, $5, $6 WHERE $3::text IS NOT NULL
+             INSERT INTO crm.payment_events
+                 (account_id, payment_id, kind, amount, reason, time, by_person)
+             SELECT $1, $2, $3, $4, $5, $6, $20 WHERE $3::text IS NOT NULL
              RETURNING id)
          UPDATE crm.payments
          SET refunded = $7, allocated = $8, has_failed = $9, dispute = $10, dispute_reason = $11,
              dispute_time = $12, void_time = $13, void_reason = $14, paid_at = $15,
-             external_reference = $16, notes = $17, update_time = $6, version = $18
+             external_reference = $16, notes = $17, update_time = $6, version = $18, amount = $19
          WHERE account_id = $1 AND id = $2"
     ))
     .bind(account_id)
@@ -178,9 +183,29 @@ pub async fn update(
     .bind(payment.paid_at)
     .bind(&payment.external_reference)
     .bind(&payment.notes)
-    .bind(payment.version);
+    .bind(payment.version)
+    .bind(payment.facts.amount)
+    .bind(by_person);
     tx.execute(query).await?;
     Ok(())
+}
+
+/// Whether somebody says so who is here, and not Stripe.
+fn is_person(actor: Actor) -> bool {
+    !matches!(actor, Actor::System(_))
+}
+
+/// When a person last said whether a payment came in, and how its dispute stands.
+pub async fn said_by_people(tx: &mut TenantTx, payment_id: i64) -> Result<Said, Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query_as(sql!(
+        "SELECT max(time) FILTER (WHERE kind = 'failed') AS failure,
+             max(time) FILTER (WHERE kind IN ('disputed', 'dispute_won', 'dispute_lost')) AS dispute
+         FROM crm.payment_events WHERE account_id = $1 AND payment_id = $2 AND by_person"
+    ))
+    .bind(account_id)
+    .bind(payment_id);
+    tx.one(query).await
 }
 
 /// What the last dispute over a payment released, by instalment.

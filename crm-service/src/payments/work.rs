@@ -13,7 +13,7 @@ use service_kit::{
 };
 
 use super::{
-    ledger::{ByInstalment, Facts, spread},
+    ledger::{ByInstalment, Dispute, Facts, spread},
     model::{Change, Payment},
     sql::{self, Event},
     totals::{self, Shift},
@@ -131,7 +131,7 @@ pub async fn dispute(tx: &mut TenantTx, payment: Payment, reason: &str) -> Done 
     let after = Payment {
         facts,
         dispute_reason: reason.to_owned(),
-        dispute_time: Some(tx.now()),
+        dispute_time: in_doubt_since(&payment).or(Some(tx.now())),
         ..payment.clone()
     };
     write(tx, &payment, after, Note { verb: "dispute", entries: "disputed", event }).await
@@ -154,9 +154,23 @@ pub async fn win_dispute(tx: &mut TenantTx, payment: Payment) -> Done {
 pub async fn lose_dispute(tx: &mut TenantTx, payment: Payment) -> Done {
     let facts = payment.facts.lose()?;
     let event = Some(Event { kind: "dispute_lost", amount: facts.kept(), reason: "" });
-    let dispute_time = payment.dispute_time.or(Some(tx.now()));
+    let dispute_time = in_doubt_since(&payment).or(Some(tx.now()));
     let after = Payment { facts, dispute_time, ..payment.clone() };
     write(tx, &payment, after, Note { verb: "lose_dispute", entries: "disputed", event }).await
+}
+
+/// It is told, or told better, why there is a dispute.
+pub async fn explain_dispute(tx: &mut TenantTx, payment: Payment, reason: &str) -> Done {
+    let after = Payment { dispute_reason: reason.to_owned(), ..payment.clone() };
+    let note = Note { verb: "explain_dispute", entries: "disputed", event: None };
+    write(tx, &payment, after, note).await
+}
+
+/// Since when a dispute is open, or lost: by then it is found what the payment covered before,
+/// also by another dispute that follows.
+fn in_doubt_since(payment: &Payment) -> Option<DateTime<Utc>> {
+    let is_in_doubt = matches!(payment.facts.dispute, Dispute::Open | Dispute::Lost);
+    payment.dispute_time.filter(|_| is_in_doubt)
 }
 
 /// It did not come in after all.
@@ -173,6 +187,22 @@ pub async fn succeed(tx: &mut TenantTx, payment: Payment) -> Done {
     let event = Some(Event { kind: "paid", amount: facts.amount, reason: "" });
     let after = Payment { facts, ..payment.clone() };
     write(tx, &payment, after, Note { verb: "succeed", entries: "allocated", event }).await
+}
+
+/// Stripe tells of another amount, or of another time: of nothing that covers anything yet, or of
+/// more than before.
+pub async fn correct(
+    tx: &mut TenantTx,
+    payment: Payment,
+    amount: i64,
+    paid_at: DateTime<Utc>,
+) -> Done {
+    let facts = payment.facts.correct(amount)?;
+    let more = amount - payment.facts.amount;
+    let kind = if facts.has_failed { "failed" } else { "paid" };
+    let event = (more != 0).then_some(Event { kind, amount: more, reason: "" });
+    let after = Payment { facts, paid_at, ..payment.clone() };
+    write(tx, &payment, after, Note { verb: "correct", entries: "allocated", event }).await
 }
 
 /// It was entered by mistake.
@@ -213,9 +243,10 @@ struct Note<'a> {
 }
 
 /// Writes what follows from a step: the payment and what happened to it, what it covers now, and
-/// the totals. A step that changes no fact is none.
+/// the totals. A step that changes nothing is none.
 async fn write(tx: &mut TenantTx, before: &Payment, after: Payment, note: Note<'_>) -> Done {
-    if after.facts == before.facts {
+    let said = |payment: &Payment| (payment.paid_at, payment.dispute_reason.clone());
+    if after.facts == before.facts && said(&after) == said(before) {
         return Ok((before.clone(), None));
     }
     let after = Payment { update_time: tx.now(), version: before.version + 1, ..after };

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     buyer::{self, Belonging},
-    stripe_events,
+    stripe_events::{self, backlog},
     visibility::Scope,
 };
 
@@ -57,11 +57,17 @@ impl StripeCustomerService for StripeCustomers {
         buyer.ok_or(no_client)?.must_be_live()?;
         let customer = sql::insert(&mut tx, &customer).await?;
         let mut acts = vec![Act::on("stripe_customer", customer.id, "create")];
-        acts.extend(stripe_events::work::apply_parked(&mut tx, &customer).await?);
-        // What was applied may have made it inactive.
-        let customer = sql::lock(&mut tx, customer.id).await?;
-        let answer = pb::CreateStripeCustomerResponse { stripe_customer: customer.map(Into::into) };
-        repeat.finish(tx, acts, answer).await
+        let stripe_id = &customer.stripe_customer_id;
+        acts.extend(stripe_events::work::settle_customer(&mut tx, stripe_id).await?);
+        let some_wait = backlog::begin(&mut tx, stripe_id).await?;
+        // They may be gone at Stripe, which made it inactive.
+        let now = sql::lock(&mut tx, customer.id).await?;
+        let answer = pb::CreateStripeCustomerResponse { stripe_customer: now.map(Into::into) };
+        let answer = repeat.finish(tx, acts, answer).await?;
+        if some_wait {
+            backlog::go_on(&self.db, caller.account_id(), stripe_id).await;
+        }
+        Ok(answer)
     }
 
     async fn get_stripe_customer(

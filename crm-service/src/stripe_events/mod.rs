@@ -4,16 +4,19 @@
 //!   very bytes, within the last minutes ([`signature`]).
 //! - Each event goes into the inbox once, in the same transaction as what comes of it ([`work`]):
 //!   delivered again it changes nothing.
-//! - What is about a customer or charge that nobody told of yet is parked there, and applied
-//!   in the transaction in which it appears.
-//! - Replayed, reordered or simultaneous, the events of a charge lead to the same payment: a
-//!   charge's payment is found by its id, refunds are told as what was given back in all, a
-//!   dispute that was decided does not open again, and of success and failure the later one
-//!   counts.
+//! - What is about a customer or charge that nobody told of yet is parked there, and what goes
+//!   back of a charge that counts as failed. It is applied when the charge appears, or comes in
+//!   after all; what waited for a customer a few charges at a time ([`backlog`]). Of what is told
+//!   of an unknown customer one word waits. After a year of waiting it is swept.
+//! - Replayed, reordered or simultaneous, the events of a charge lead to the same payment: each
+//!   time all that was told of it is looked at, and not only what came last ([`story`]).
+//! - What a person said of a payment is undone by nothing that happened before they said it.
 
 mod amounts;
+pub mod backlog;
 pub mod model;
 pub mod page;
 mod signature;
 pub mod sql;
+pub mod story;
 pub mod work;

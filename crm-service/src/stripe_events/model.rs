@@ -28,6 +28,8 @@ pub struct Event {
 }
 
 /// What an event says. Whatever their order, the events of a charge lead to the same payment.
+///
+/// Those of disputes were kept without ids and reasons at first: there these are empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum Facts {
@@ -36,9 +38,19 @@ pub enum Facts {
     /// How much of a charge was given back in all.
     Refunded { currency: String, minor: i64 },
     /// The payer's bank asks for it back.
-    DisputeOpened { reason: String },
+    DisputeOpened {
+        #[serde(default)]
+        dispute_id: String,
+        reason: String,
+    },
     /// The bank has decided.
-    DisputeClosed { is_won: bool },
+    DisputeClosed {
+        #[serde(default)]
+        dispute_id: String,
+        #[serde(default)]
+        reason: String,
+        is_won: bool,
+    },
     /// There is such a customer.
     CustomerKnown,
     /// There is no such customer any more.
@@ -74,8 +86,20 @@ impl Event {
         };
         !self.event_id.is_empty()
             && [&self.event_id, &self.kind, &self.charge_id, &self.customer_id]
-                .iter()
+                .into_iter()
+                .chain(self.facts.dispute_id())
                 .all(|text| is_id(text))
+    }
+}
+
+impl Facts {
+    fn dispute_id(&self) -> Option<&String> {
+        match self {
+            Self::DisputeOpened { dispute_id, .. } | Self::DisputeClosed { dispute_id, .. } => {
+                Some(dispute_id)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -134,17 +158,42 @@ impl Object<'_> {
         Some(Facts::Charged { currency, minor, has_failed })
     }
 
+    /// What was given back of what came in: Stripe counts what was held and never captured as
+    /// given back, too.
     fn refunded(self) -> Option<Facts> {
-        let money = amounts::money(self.number("amount_refunded")?, &self.text("currency")?)?;
+        let released = match (self.number("amount"), self.number("amount_captured")) {
+            (Some(held), Some(captured)) => held.saturating_sub(captured).max(0),
+            _ => 0,
+        };
+        let refunded = self.number("amount_refunded")?.saturating_sub(released);
+        let money = amounts::money(refunded, &self.text("currency")?)?;
         let (currency, minor) = (money.currency().code().to_owned(), money.minor());
         Some(Facts::Refunded { currency, minor })
+    }
+
+    fn opened(self) -> Option<Facts> {
+        let (dispute_id, reason) = (self.id("id")?, self.text("reason").unwrap_or_default());
+        Some(Facts::DisputeOpened { dispute_id, reason })
+    }
+
+    /// A warning that was closed never took any money.
+    fn closed(self) -> Option<Facts> {
+        let is_won = match self.text("status")?.as_str() {
+            "won" | "warning_closed" => true,
+            "lost" => false,
+            _ => return None,
+        };
+        let (dispute_id, reason) = (self.id("id")?, self.text("reason").unwrap_or_default());
+        Some(Facts::DisputeClosed { dispute_id, reason, is_won })
     }
 }
 
 fn read(kind: &str, object: Object<'_>) -> (Subject, Facts) {
     let (subject, facts) = match kind {
-        // Only held, until it is captured.
-        "charge.succeeded" if object.is_not_captured() => (object.subject("id"), None),
+        // Only held until it is captured, or let go.
+        "charge.succeeded" | "charge.refunded" if object.is_not_captured() => {
+            (object.subject("id"), None)
+        }
         "charge.succeeded" => (object.subject("id"), object.charged("amount", false)),
         "charge.captured" => (object.subject("id"), object.charged("amount_captured", false)),
         "charge.failed" => (object.subject("id"), object.charged("amount", true)),
@@ -155,11 +204,8 @@ fn read(kind: &str, object: Object<'_>) -> (Subject, Facts) {
             (object.subject("latest_charge"), object.charged("amount", true))
         }
         "charge.refunded" => (object.subject("id"), object.refunded()),
-        "charge.dispute.created" => {
-            let reason = object.text("reason").unwrap_or_default();
-            (object.subject("charge"), Some(Facts::DisputeOpened { reason }))
-        }
-        "charge.dispute.closed" => (object.subject("charge"), closed(object)),
+        "charge.dispute.created" => (object.subject("charge"), object.opened()),
+        "charge.dispute.closed" => (object.subject("charge"), object.closed()),
         "customer.created" | "customer.updated" => (customer(object), Some(Facts::CustomerKnown)),
         "customer.deleted" => (customer(object), Some(Facts::CustomerDeleted)),
         _ => (Subject::default(), None),
@@ -176,15 +222,6 @@ fn read(kind: &str, object: Object<'_>) -> (Subject, Facts) {
 
 fn customer(object: Object<'_>) -> Subject {
     Subject { charge_id: None, customer_id: object.id("id") }
-}
-
-/// A warning that was closed never took any money.
-fn closed(object: Object<'_>) -> Option<Facts> {
-    match object.text("status")?.as_str() {
-        "won" | "warning_closed" => Some(Facts::DisputeClosed { is_won: true }),
-        "lost" => Some(Facts::DisputeClosed { is_won: false }),
-        _ => None,
-    }
 }
 
 /// An event that waits.
@@ -308,13 +345,46 @@ mod tests {
         let refunded = Facts::Refunded { currency: "EUR".into(), minor: 2500 };
         assert_eq!(facts("charge.refunded", charge).2, refunded);
         let dispute = |status: &str| json!({ "id": "dp_1", "charge": "ch_1", "status": status, "reason": "fraudulent" });
-        let opened = Facts::DisputeOpened { reason: "fraudulent".into() };
+        let (dispute_id, reason) = ("dp_1".to_owned(), "fraudulent".to_owned());
+        let opened =
+            Facts::DisputeOpened { dispute_id: dispute_id.clone(), reason: reason.clone() };
         let (charge_id, _, facts_of_it) =
             facts("charge.dispute.created", dispute("needs_response"));
         assert_eq!((charge_id.as_str(), facts_of_it), ("ch_1", opened));
         for (status, is_won) in [("won", true), ("lost", false), ("warning_closed", true)] {
             let closed = facts("charge.dispute.closed", dispute(status)).2;
-            assert_eq!(closed, Facts::DisputeClosed { is_won });
+            let (dispute_id, reason) = (dispute_id.clone(), reason.clone());
+            assert_eq!(closed, Facts::DisputeClosed { dispute_id, reason, is_won });
+        }
+        assert!(
+            event("charge.dispute.created", json!({ "id": "d p", "charge": "ch_1" })).is_none()
+        );
+    }
+
+    #[test]
+    fn what_was_held_and_let_go_is_no_refund() {
+        let charge = |captured: i64, refunded: i64| {
+            json!({
+                "id": "ch_1", "amount": 10_000, "amount_captured": captured,
+                "amount_refunded": refunded, "captured": captured > 0, "currency": "eur",
+            })
+        };
+        let of = |charge| facts("charge.refunded", charge).2;
+        assert_eq!(of(charge(0, 10_000)), Facts::Nothing);
+        assert_eq!(of(charge(7_950, 2_050)), Facts::Nothing);
+        let refunded = Facts::Refunded { currency: "EUR".into(), minor: 1_000 };
+        assert_eq!(of(charge(7_950, 3_050)), refunded);
+    }
+
+    #[test]
+    fn what_was_kept_of_disputes_before_they_had_ids_is_still_read() {
+        let kept = [
+            json!({ "fact": "dispute_opened", "reason": "fraudulent" }),
+            json!({ "fact": "dispute_closed", "is_won": true }),
+        ];
+        for kept in kept {
+            let facts: Facts = serde_json::from_value(kept).unwrap();
+            assert_eq!(facts.dispute_id().unwrap(), "");
         }
     }
 

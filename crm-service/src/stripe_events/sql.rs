@@ -1,23 +1,25 @@
 //! Queries on what Stripe told.
 
 use service_kit::{
-    db::{ListQuery, Rows, TenantTx},
+    db::{Db, Found, ListQuery, Rows, TenantTx},
     error::Error,
     page::Page,
     sql, sql_family,
 };
 use sqlx::types::Json;
 
-use super::model::{Event, Facts, Filter, Parked};
+use super::{
+    backlog::Backlog,
+    model::{Event, Filter, Parked},
+    story::Word,
+};
 
-/// What became of an event.
+/// What became of an event that waits no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     Applied,
     /// It is known, and changes nothing.
     Ignored,
-    /// It waits for its customer or charge.
-    Parked,
 }
 
 impl State {
@@ -25,20 +27,8 @@ impl State {
         match self {
             Self::Applied => "applied",
             Self::Ignored => "ignored",
-            Self::Parked => "parked",
         }
     }
-}
-
-/// An event as it is kept.
-#[derive(Debug, sqlx::FromRow)]
-pub struct Stored {
-    pub id: i64,
-    pub endpoint_id: i64,
-    pub charge_id: String,
-    pub customer_id: String,
-    pub event_time: chrono::DateTime<chrono::Utc>,
-    pub facts: Json<Facts>,
 }
 
 /// Waits for whoever settles events of this account, or ties one of its clients to a customer;
@@ -51,13 +41,13 @@ pub async fn queue(tx: &mut TenantTx) -> Result<(), Error> {
     Ok(())
 }
 
-/// Puts an event into the inbox, to wait there; nothing where it was told before. Somebody who
-/// is just telling the same is waited for.
+/// Puts an event into the inbox, to wait there, and gives its id; nothing where it was told
+/// before. Somebody who is just telling the same is waited for.
 pub async fn insert(
     tx: &mut TenantTx,
     endpoint_id: i64,
     event: &Event,
-) -> Result<Option<Stored>, Error> {
+) -> Result<Option<i64>, Error> {
     let (account_id, now) = (tx.account_id(), tx.now());
     let query = sqlx::query_as(sql!(
         "INSERT INTO crm.stripe_events
@@ -65,7 +55,7 @@ pub async fn insert(
               create_time, facts, state)
          VALUES ($1, $3, $4, $5, $6, $7, $8, $2, $9, 'parked')
          ON CONFLICT (account_id, event_id) DO NOTHING
-         RETURNING id, endpoint_id, charge_id, customer_id, event_time, facts"
+         RETURNING id"
     ))
     .bind(account_id)
     .bind(now)
@@ -76,82 +66,195 @@ pub async fn insert(
     .bind(&event.customer_id)
     .bind(event.time)
     .bind(Json(&event.facts));
-    tx.optional(query).await
+    let inserted: Option<(i64,)> = tx.optional(query).await?;
+    Ok(inserted.map(|(id,)| id))
 }
 
-/// What waits for a customer, the oldest first.
-pub async fn parked_by_customer(
-    tx: &mut TenantTx,
-    stripe_customer_id: &str,
-) -> Result<Vec<Stored>, Error> {
+/// More words than Stripe ever has for one charge: it is not read without end.
+const MOST_WORDS: i64 = 500;
+
+/// What was told about a charge, the latest words at least.
+pub async fn words(tx: &mut TenantTx, charge_id: &str) -> Result<Vec<Word>, Error> {
     let account_id = tx.account_id();
     let query = sqlx::query_as(sql!(
-        "SELECT id, endpoint_id, charge_id, customer_id, event_time, facts
-         FROM crm.stripe_events
-         WHERE account_id = $1 AND customer_id = $2 AND state = 'parked'
-         ORDER BY event_time, id FOR NO KEY UPDATE"
+        "SELECT event_id, endpoint_id, customer_id, event_time, facts FROM crm.stripe_events
+         WHERE account_id = $1 AND charge_id = $2 AND charge_id <> ''
+           AND facts ->> 'fact' <> 'nothing'
+         ORDER BY facts ->> 'fact' = 'charged' DESC, event_time DESC, id LIMIT $3"
     ))
     .bind(account_id)
-    .bind(stripe_customer_id);
+    .bind(charge_id)
+    .bind(MOST_WORDS);
     tx.all(query).await
 }
 
-/// What waits for a charge, the oldest first.
-pub async fn parked_by_charge(tx: &mut TenantTx, charge_id: &str) -> Result<Vec<Stored>, Error> {
-    let account_id = tx.account_id();
-    let query = sqlx::query_as(sql!(
-        "SELECT id, endpoint_id, charge_id, customer_id, event_time, facts
-         FROM crm.stripe_events
-         WHERE account_id = $1 AND charge_id = $2 AND charge_id <> '' AND state = 'parked'
-         ORDER BY event_time, id FOR NO KEY UPDATE"
-    ))
-    .bind(account_id)
-    .bind(charge_id);
-    tx.all(query).await
-}
-
-/// Whether, of what was told about a charge, its latest word is that it failed. Of two words at
-/// once success counts.
-pub async fn has_failed(tx: &mut TenantTx, charge_id: &str) -> Result<bool, Error> {
-    let account_id = tx.account_id();
-    let query = sqlx::query_as(sql!(
-        "SELECT (facts ->> 'has_failed')::boolean AS has_failed FROM crm.stripe_events
-         WHERE account_id = $1 AND charge_id = $2 AND charge_id <> ''
-           AND facts ->> 'fact' = 'charged'
-         ORDER BY event_time DESC, has_failed LIMIT 1"
-    ))
-    .bind(account_id)
-    .bind(charge_id);
-    let latest: Option<(bool,)> = tx.optional(query).await?;
-    Ok(latest.is_some_and(|(has_failed,)| has_failed))
-}
-
-/// Whether it was told how a dispute of this charge ended, and how: the latest word.
-pub async fn dispute_won(tx: &mut TenantTx, charge_id: &str) -> Result<Option<bool>, Error> {
-    let account_id = tx.account_id();
-    let query = sqlx::query_as(sql!(
-        "SELECT (facts ->> 'is_won')::boolean AS is_won FROM crm.stripe_events
-         WHERE account_id = $1 AND charge_id = $2 AND charge_id <> ''
-           AND facts ->> 'fact' = 'dispute_closed'
-         ORDER BY event_time DESC, is_won LIMIT 1"
-    ))
-    .bind(account_id)
-    .bind(charge_id);
-    let latest: Option<(bool,)> = tx.optional(query).await?;
-    Ok(latest.map(|(is_won,)| is_won))
-}
-
-/// Says what became of an event.
-pub async fn set_state(tx: &mut TenantTx, id: i64, state: State) -> Result<(), Error> {
+/// Says of an event that it changes nothing.
+pub async fn ignore(tx: &mut TenantTx, id: i64) -> Result<(), Error> {
     let account_id = tx.account_id();
     let query = sqlx::query(sql!(
-        "UPDATE crm.stripe_events SET state = $3 WHERE account_id = $1 AND id = $2"
+        "UPDATE crm.stripe_events SET state = 'ignored' WHERE account_id = $1 AND id = $2"
     ))
     .bind(account_id)
-    .bind(id)
+    .bind(id);
+    tx.execute(query).await?;
+    Ok(())
+}
+
+/// Says what became of the parked words about a charge that tell such facts.
+pub async fn settle(
+    tx: &mut TenantTx,
+    charge_id: &str,
+    facts: &[&str],
+    state: State,
+) -> Result<(), Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query(sql!(
+        "UPDATE crm.stripe_events SET state = $4
+         WHERE account_id = $1 AND charge_id = $2 AND charge_id <> '' AND state = 'parked'
+           AND facts ->> 'fact' = ANY($3)"
+    ))
+    .bind(account_id)
+    .bind(charge_id)
+    .bind(facts)
     .bind(state.text());
     tx.execute(query).await?;
     Ok(())
+}
+
+/// Whether it was told of a customer, and is not applied yet, that they are gone.
+pub async fn is_gone(tx: &mut TenantTx, stripe_customer_id: &str) -> Result<bool, Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query_as(sql!(
+        "SELECT EXISTS (
+             SELECT FROM crm.stripe_events
+             WHERE account_id = $1 AND customer_id = $2 AND charge_id = '' AND state = 'parked'
+               AND facts ->> 'fact' = 'customer_deleted')"
+    ))
+    .bind(account_id)
+    .bind(stripe_customer_id);
+    let (is_gone,) = tx.one(query).await?;
+    Ok(is_gone)
+}
+
+/// Says of what waits about a customer, and no charge, that it is applied.
+pub async fn settle_customer(tx: &mut TenantTx, stripe_customer_id: &str) -> Result<(), Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query(sql!(
+        "UPDATE crm.stripe_events SET state = 'applied'
+         WHERE account_id = $1 AND customer_id = $2 AND charge_id = '' AND state = 'parked'"
+    ))
+    .bind(account_id)
+    .bind(stripe_customer_id);
+    tx.execute(query).await?;
+    Ok(())
+}
+
+/// Of what waits about a customer, and no charge, only one word goes on waiting: that they are
+/// gone, or else the newest.
+pub async fn keep_one_word(tx: &mut TenantTx, stripe_customer_id: &str) -> Result<(), Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query(sql!(
+        "UPDATE crm.stripe_events SET state = 'ignored'
+         WHERE account_id = $1 AND customer_id = $2 AND charge_id = '' AND state = 'parked'
+           AND id <> (
+               SELECT id FROM crm.stripe_events
+               WHERE account_id = $1 AND customer_id = $2 AND charge_id = '' AND state = 'parked'
+               ORDER BY facts ->> 'fact' = 'customer_deleted' DESC, event_time DESC, id DESC
+               LIMIT 1)"
+    ))
+    .bind(account_id)
+    .bind(stripe_customer_id);
+    tx.execute(query).await?;
+    Ok(())
+}
+
+/// Notes that charges wait for a customer, if any do.
+pub async fn begin_backlog(tx: &mut TenantTx, stripe_customer_id: &str) -> Result<bool, Error> {
+    let (account_id, now) = (tx.account_id(), tx.now());
+    let query = sqlx::query(sql!(
+        "INSERT INTO crm.stripe_backlogs (account_id, stripe_customer_id, create_time)
+         SELECT $1, $2, $3 WHERE EXISTS (
+             SELECT FROM crm.stripe_events
+             WHERE account_id = $1 AND customer_id = $2 AND state = 'parked'
+               AND facts ->> 'fact' = 'charged')
+         ON CONFLICT (account_id, stripe_customer_id) DO NOTHING"
+    ))
+    .bind(account_id)
+    .bind(stripe_customer_id)
+    .bind(now);
+    Ok(tx.execute(query).await? == 1)
+}
+
+pub async fn has_backlog(tx: &mut TenantTx, stripe_customer_id: &str) -> Result<bool, Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query_as(sql!(
+        "SELECT EXISTS (
+             SELECT FROM crm.stripe_backlogs
+             WHERE account_id = $1 AND stripe_customer_id = $2)"
+    ))
+    .bind(account_id)
+    .bind(stripe_customer_id);
+    let (has_backlog,) = tx.one(query).await?;
+    Ok(has_backlog)
+}
+
+/// The charges that have waited for a customer, those that happened first before the others.
+pub async fn next_charges(
+    tx: &mut TenantTx,
+    stripe_customer_id: &str,
+    most: i64,
+) -> Result<Vec<String>, Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query_as(sql!(
+        "SELECT charge_id FROM crm.stripe_events
+         WHERE account_id = $1 AND customer_id = $2 AND state = 'parked'
+           AND facts ->> 'fact' = 'charged'
+         ORDER BY event_time, id LIMIT $3"
+    ))
+    .bind(account_id)
+    .bind(stripe_customer_id)
+    .bind(most);
+    let charges: Vec<(String,)> = tx.all(query).await?;
+    Ok(charges.into_iter().map(|(charge_id,)| charge_id).collect())
+}
+
+/// Nothing waits for a customer any more.
+pub async fn end_backlog(tx: &mut TenantTx, stripe_customer_id: &str) -> Result<(), Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query(sql!(
+        "DELETE FROM crm.stripe_backlogs WHERE account_id = $1 AND stripe_customer_id = $2"
+    ))
+    .bind(account_id)
+    .bind(stripe_customer_id);
+    tx.execute(query).await?;
+    Ok(())
+}
+
+/// What waits for one customer, if anything does.
+pub async fn backlog(
+    db: &Db,
+    account_id: i64,
+    stripe_customer_id: &str,
+) -> Result<Option<Found<Backlog>>, Error> {
+    let text = sql!(
+        "SELECT account_id, stripe_customer_id FROM crm.stripe_backlogs AS waiting
+         WHERE account_id = $1 AND stripe_customer_id = $2"
+    );
+    db.unscoped()
+        .find(text, |query| query.bind(account_id).bind(stripe_customer_id.to_owned()))
+        .await
+}
+
+/// More than one round has to know of.
+const MOST_BACKLOGS: i64 = 1000;
+
+/// What waits in all accounts, the oldest first.
+pub async fn backlogs(db: &Db) -> Result<Vec<Found<Backlog>>, Error> {
+    let text = sql!(
+        "SELECT account_id, stripe_customer_id FROM crm.stripe_backlogs AS waiting
+         ORDER BY create_time LIMIT $1"
+    );
+    db.unscoped().all(text, |query| query.bind(MOST_BACKLOGS)).await
 }
 
 /// The parked events of a page, and one more if there is another page.

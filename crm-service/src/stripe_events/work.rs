@@ -3,8 +3,6 @@
 //! One account's events are settled one after the other ([`sql::queue`]): a dispute and its
 //! charge may arrive in the same moment, and the second must see the first.
 
-use std::collections::BTreeSet;
-
 use proto::common::v1::ErrorReason as Reason;
 use service_kit::{
     db::{Act, TenantTx},
@@ -14,7 +12,8 @@ use service_kit::{
 
 use super::{
     model::{Event, Facts},
-    sql::{self, State, Stored},
+    sql::{self, State},
+    story::{Standing, Story},
 };
 use crate::{
     buyer::{self, stored_currency},
@@ -32,208 +31,234 @@ use crate::{
 /// Stripe sees every client of the account.
 const EVERYTHING: Scope = Scope::Account;
 
+/// What cannot change a payment while its charge counts as failed.
+const GOES_BACK: &[&str] = &["refunded", "dispute_opened", "dispute_closed"];
+const CHARGED: &[&str] = &["charged"];
+
+/// Where a charge stands among those that wait for the same customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It is its turn.
+    First,
+    /// It was told of just now: whatever waits comes before it.
+    Last,
+}
+
 /// Takes an event in, once, with everything that comes of it.
 pub async fn take_in(mut tx: TenantTx, endpoint_id: i64, event: &Event) -> Result<(), Error> {
     sql::queue(&mut tx).await?;
-    let Some(event) = sql::insert(&mut tx, endpoint_id, event).await? else {
+    let Some(id) = sql::insert(&mut tx, endpoint_id, event).await? else {
         return Ok(());
     };
-    let mut settling = Settling::default();
-    settling.settle(&mut tx, event).await?;
-    tx.commit(settling.acts).await
+    let acts = match &event.facts {
+        Facts::Nothing => {
+            sql::ignore(&mut tx, id).await?;
+            Vec::new()
+        }
+        Facts::CustomerKnown | Facts::CustomerDeleted => {
+            settle_customer(&mut tx, &event.customer_id).await?
+        }
+        _ => settle(&mut tx, &event.charge_id, Place::Last).await?,
+    };
+    tx.commit(acts).await
 }
 
-/// Applies what waited for a customer who is known from now on.
-pub async fn apply_parked(tx: &mut TenantTx, customer: &StripeCustomer) -> Result<Vec<Act>, Error> {
-    let mut settling = Settling::default();
-    for event in sql::parked_by_customer(tx, &customer.stripe_customer_id).await? {
-        settling.settle(tx, event).await?;
+/// Applies what was told of a customer; of one who is not known one word waits, and no more.
+pub async fn settle_customer(
+    tx: &mut TenantTx,
+    stripe_customer_id: &str,
+) -> Result<Vec<Act>, Error> {
+    let Some(customer) = find_customer(tx, stripe_customer_id).await? else {
+        sql::keep_one_word(tx, stripe_customer_id).await?;
+        return Ok(Vec::new());
+    };
+    let is_gone = sql::is_gone(tx, stripe_customer_id).await?;
+    let act = if is_gone { let_go(tx, customer).await? } else { None };
+    sql::settle_customer(tx, stripe_customer_id).await?;
+    Ok(Vec::from_iter(act))
+}
+
+/// A customer is gone at Stripe.
+async fn let_go(tx: &mut TenantTx, customer: StripeCustomer) -> Result<Option<Act>, Error> {
+    buyer::lock(tx, EVERYTHING, customer.client_id).await?;
+    if customer.status == "inactive" {
+        return Ok(None);
+    }
+    stripe_customers::sql::set_status(tx, customer.id, "inactive").await?;
+    Ok(Some(Act::on("stripe_customer", customer.id, "update").with("status", "inactive")))
+}
+
+/// Brings the payment of a charge to how it is to stand after all that was told of it. What
+/// cannot be applied yet stays parked: without a payment all of it.
+pub async fn settle(tx: &mut TenantTx, charge_id: &str, place: Place) -> Result<Vec<Act>, Error> {
+    let story = Story::new(sql::words(tx, charge_id).await?);
+    let mut settling = Settling { story, acts: Vec::new() };
+    let payment = match find_payment(tx, charge_id).await? {
+        None => settling.begin(tx, charge_id, place).await?,
+        payment => payment,
+    };
+    let Some(payment) = payment else { return Ok(Vec::new()) };
+    match settling.follow(tx, payment).await {
+        Ok(payment) => {
+            sql::settle(tx, charge_id, CHARGED, State::Applied).await?;
+            if !payment.facts.has_failed {
+                sql::settle(tx, charge_id, GOES_BACK, State::Applied).await?;
+            }
+        }
+        // Something that a person did meanwhile stands against it, and stays.
+        Err(Error::Refused { reason, .. }) => {
+            tracing::warn!(charge = charge_id, ?reason, "what Stripe told changes nothing");
+            sql::settle(tx, charge_id, CHARGED, State::Ignored).await?;
+            sql::settle(tx, charge_id, GOES_BACK, State::Ignored).await?;
+        }
+        Err(error) => return Err(error),
     }
     Ok(settling.acts)
 }
 
-/// Events on their way out of the inbox, and what came of them.
-#[derive(Default)]
+/// A charge on its way from what was told of it to a payment, and what was done on it.
 struct Settling {
+    story: Story,
     acts: Vec<Act>,
-    /// One may be met twice: by its customer and by its charge.
-    settled: BTreeSet<i64>,
 }
 
 impl Settling {
-    /// An event, and what waited for the charge that it tells of.
-    async fn settle(&mut self, tx: &mut TenantTx, event: Stored) -> Result<(), Error> {
-        let charge =
-            matches!(event.facts.0, Facts::Charged { .. }).then(|| event.charge_id.clone());
-        let Some(charge_id) = charge else { return self.settle_one(tx, event).await };
-        self.settle_one(tx, event).await?;
-        for waiting in sql::parked_by_charge(tx, &charge_id).await? {
-            self.settle_one(tx, waiting).await?;
-        }
-        Ok(())
-    }
-
-    async fn settle_one(&mut self, tx: &mut TenantTx, event: Stored) -> Result<(), Error> {
-        if self.settled.contains(&event.id) {
-            return Ok(());
-        }
-        let state = match self.apply(tx, &event).await {
-            // Something that a person did meanwhile stands against it, and stays.
-            Err(Error::Refused { reason, .. }) => {
-                tracing::warn!(event = event.id, ?reason, "an event of Stripe's changes nothing");
-                State::Ignored
-            }
-            state => state?,
-        };
-        if state == State::Parked {
-            return Ok(());
-        }
-        self.settled.insert(event.id);
-        sql::set_state(tx, event.id, state).await?;
-        Ok(())
-    }
-
-    async fn apply(&mut self, tx: &mut TenantTx, event: &Stored) -> Result<State, Error> {
-        match &event.facts.0 {
-            Facts::Nothing => Ok(State::Ignored),
-            Facts::CustomerKnown => {
-                let known = find_customer(tx, event).await?.is_some();
-                Ok(if known { State::Applied } else { State::Parked })
-            }
-            Facts::CustomerDeleted => self.let_go(tx, event).await,
-            Facts::Charged { currency, minor, .. } => {
-                let money = Money::from_minor(*minor, stored_currency(currency)?);
-                self.charge(tx, event, money).await
-            }
-            facts => match find_payment(tx, &event.charge_id).await? {
-                Some(payment) => self.change(tx, event, facts, payment).await,
-                None => Ok(State::Parked),
-            },
-        }
-    }
-
-    /// A charge is one payment, however often and in whatever words it is told of.
-    async fn charge(
+    /// The payment that a charge becomes, once its customer is known and it is its turn.
+    async fn begin(
         &mut self,
         tx: &mut TenantTx,
-        event: &Stored,
-        money: Money,
-    ) -> Result<State, Error> {
-        let has_failed = sql::has_failed(tx, &event.charge_id).await?;
-        if let Some(payment) = find_payment(tx, &event.charge_id).await? {
-            return self.correct(tx, event, payment, has_failed).await;
+        charge_id: &str,
+        place: Place,
+    ) -> Result<Option<Payment>, Error> {
+        let Some(standing) = self.story.begin() else { return Ok(None) };
+        let Some(customer) = find_any_customer(tx, &self.story).await? else { return Ok(None) };
+        if place == Place::Last && sql::has_backlog(tx, &customer.stripe_customer_id).await? {
+            return Ok(None);
         }
-        let Some(customer) = find_customer(tx, event).await? else { return Ok(State::Parked) };
         let buyer = payments::lock_client(tx, EVERYTHING, customer.client_id, "client_id").await?;
         let new = NewPayment {
-            amount: money,
-            has_failed,
-            paid_at: event.event_time,
+            amount: Money::from_minor(standing.amount, stored_currency(&standing.currency)?),
+            has_failed: standing.has_failed,
+            paid_at: standing.paid_at,
             external_reference: String::new(),
             notes: String::new(),
-            stripe_charge_id: Some(event.charge_id.clone()),
+            stripe_charge_id: Some(charge_id.to_owned()),
         };
-        let cover = if has_failed { Cover::Nothing } else { cover(tx, event).await? };
-        let (_, act) = payments::record(tx, &buyer, new, cover).await?;
+        let cover = if standing.has_failed { Cover::Nothing } else { self.cover(tx).await? };
+        let done = payments::record(tx, &buyer, new, cover).await?;
+        Ok(Some(self.note(done)))
+    }
+
+    /// One step after the other, each only where something is to change.
+    async fn follow(&mut self, tx: &mut TenantTx, payment: Payment) -> Result<Payment, Error> {
+        if payment.facts.is_void {
+            return Err(VOID);
+        }
+        let said = payments_sql::said_by_people(tx, payment.id).await?;
+        let next = self.story.next(&Standing::of(&payment), said);
+        let payment = self.come_in(tx, payment, &next).await?;
+        let payment = self.give_back(tx, payment, &next).await?;
+        self.dispute(tx, payment, &next).await
+    }
+
+    async fn come_in(
+        &mut self,
+        tx: &mut TenantTx,
+        mut payment: Payment,
+        next: &Standing,
+    ) -> Result<Payment, Error> {
+        let before = Standing::of(&payment);
+        if next.has_failed && !before.has_failed {
+            let done = payments::fail(tx, payment, "").await?;
+            payment = self.note(done);
+        }
+        if (next.amount, next.paid_at) != (before.amount, before.paid_at) {
+            let done = payments::correct(tx, payment, next.amount, next.paid_at).await?;
+            payment = self.note(done);
+        }
+        if !next.has_failed && before.has_failed {
+            let done = payments::succeed(tx, payment).await?;
+            payment = self.note(done);
+        }
+        let is_more = before.has_failed || next.amount > before.amount;
+        if !next.has_failed && is_more {
+            let cover = self.cover(tx).await?;
+            let done = payments::allocate(tx, payment, cover).await?;
+            payment = self.note(done);
+        }
+        Ok(payment)
+    }
+
+    async fn give_back(
+        &mut self,
+        tx: &mut TenantTx,
+        payment: Payment,
+        next: &Standing,
+    ) -> Result<Payment, Error> {
+        if next.refunded == payment.facts.refunded {
+            return Ok(payment);
+        }
+        let done = payments::refund_to(tx, payment, next.refunded, "").await?;
+        Ok(self.note(done))
+    }
+
+    async fn dispute(
+        &mut self,
+        tx: &mut TenantTx,
+        payment: Payment,
+        next: &Standing,
+    ) -> Result<Payment, Error> {
+        let is_as_it_was = next.dispute == payment.facts.dispute;
+        let done = match next.dispute {
+            _ if is_as_it_was => (payment, None),
+            Dispute::Never => (payment, None),
+            Dispute::Open => payments::dispute(tx, payment, &next.dispute_reason).await?,
+            Dispute::Won => payments::win_dispute(tx, payment).await?,
+            Dispute::Lost => payments::lose_dispute(tx, payment).await?,
+        };
+        let payment = self.note(done);
+        let done = payments::explain_dispute(tx, payment, &next.dispute_reason).await?;
+        Ok(self.note(done))
+    }
+
+    /// Which of a client's instalments a charge covers: as the endpoint says that it came by. One
+    /// that is gone says nothing any more.
+    async fn cover(&self, tx: &mut TenantTx) -> Result<Cover, Error> {
+        let Some(id) = self.story.endpoint() else { return Ok(Cover::Nothing) };
+        let endpoint = stripe_endpoints::sql::find(tx, id).await?;
+        let allocates = endpoint.is_some_and(|endpoint| endpoint.auto_allocate);
+        Ok(if allocates { Cover::OldestDue } else { Cover::Nothing })
+    }
+
+    fn note(&mut self, (payment, act): (Payment, Option<Act>)) -> Payment {
         self.acts.extend(act);
-        Ok(State::Applied)
-    }
-
-    /// Of success and failure the later word counts.
-    async fn correct(
-        &mut self,
-        tx: &mut TenantTx,
-        event: &Stored,
-        payment: Payment,
-        has_failed: bool,
-    ) -> Result<State, Error> {
-        if payment.facts.has_failed == has_failed {
-            return Ok(State::Applied);
-        }
-        if has_failed {
-            let (_, act) = payments::fail(tx, payment, "").await?;
-            self.acts.extend(act);
-        } else {
-            let (payment, succeeded) = payments::succeed(tx, payment).await?;
-            let cover = cover(tx, event).await?;
-            let (_, covered) = payments::allocate(tx, payment, cover).await?;
-            self.acts.extend(succeeded.into_iter().chain(covered));
-        }
-        Ok(State::Applied)
-    }
-
-    /// A refund or a dispute.
-    async fn change(
-        &mut self,
-        tx: &mut TenantTx,
-        event: &Stored,
-        facts: &Facts,
-        payment: Payment,
-    ) -> Result<State, Error> {
-        let done = match facts {
-            Facts::Refunded { currency, .. } if *currency != payment.currency => {
-                return Err(CURRENCY_MISMATCH);
-            }
-            Facts::Refunded { minor, .. } => {
-                let total = (*minor).min(payment.facts.amount);
-                // Told before by a later word, or done here by a person.
-                if total <= payment.facts.refunded {
-                    return Ok(State::Applied);
-                }
-                payments::refund_to(tx, payment, total, "").await?
-            }
-            Facts::DisputeOpened { reason } => {
-                let was_decided = sql::dispute_won(tx, &event.charge_id).await?.is_some();
-                if was_decided || payment.facts.dispute != Dispute::Never {
-                    return Ok(State::Applied);
-                }
-                payments::dispute(tx, payment, reason).await?
-            }
-            _ => {
-                let is_won = sql::dispute_won(tx, &event.charge_id).await?.unwrap_or_default();
-                let outcome = if is_won { Dispute::Won } else { Dispute::Lost };
-                if payment.facts.dispute == outcome {
-                    return Ok(State::Applied);
-                }
-                if is_won {
-                    payments::win_dispute(tx, payment).await?
-                } else {
-                    payments::lose_dispute(tx, payment).await?
-                }
-            }
-        };
-        self.acts.extend(done.1);
-        Ok(State::Applied)
-    }
-
-    /// A customer is gone at Stripe.
-    async fn let_go(&mut self, tx: &mut TenantTx, event: &Stored) -> Result<State, Error> {
-        let Some(customer) = find_customer(tx, event).await? else { return Ok(State::Parked) };
-        buyer::lock(tx, EVERYTHING, customer.client_id).await?;
-        if customer.status != "inactive" {
-            stripe_customers::sql::set_status(tx, customer.id, "inactive").await?;
-            let act = Act::on("stripe_customer", customer.id, "update").with("status", "inactive");
-            self.acts.push(act);
-        }
-        Ok(State::Applied)
+        payment
     }
 }
 
-const CURRENCY_MISMATCH: Error = Error::Refused {
-    reason: Reason::CurrencyMismatch,
-    sentence: "A refund is in the currency of its payment.",
+const VOID: Error = Error::Refused {
+    reason: Reason::PaymentStatus,
+    sentence: "The payment was entered by mistake, somebody said.",
 };
 
-/// Which of a client's instalments a charge covers: as the endpoint says that it came by. One
-/// that is gone says nothing any more.
-async fn cover(tx: &mut TenantTx, event: &Stored) -> Result<Cover, Error> {
-    let endpoint = stripe_endpoints::sql::find(tx, event.endpoint_id).await?;
-    let allocates = endpoint.is_some_and(|endpoint| endpoint.auto_allocate);
-    Ok(if allocates { Cover::OldestDue } else { Cover::Nothing })
+async fn find_customer(
+    tx: &mut TenantTx,
+    stripe_customer_id: &str,
+) -> Result<Option<StripeCustomer>, Error> {
+    stripe_customers::sql::find_by_stripe_id(tx, stripe_customer_id).await
 }
 
-async fn find_customer(tx: &mut TenantTx, event: &Stored) -> Result<Option<StripeCustomer>, Error> {
-    stripe_customers::sql::find_by_stripe_id(tx, &event.customer_id).await
+/// Whose charge it is: words in which it is nobody's do not count.
+async fn find_any_customer(
+    tx: &mut TenantTx,
+    story: &Story,
+) -> Result<Option<StripeCustomer>, Error> {
+    for stripe_customer_id in story.customers() {
+        if let Some(customer) = find_customer(tx, stripe_customer_id).await? {
+            return Ok(Some(customer));
+        }
+    }
+    Ok(None)
 }
 
 /// The payment that a charge became, of a client who is locked first.

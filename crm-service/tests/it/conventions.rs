@@ -20,6 +20,8 @@ const EXCEPTIONS: Exceptions<'static> = Exceptions {
         "crm.client_feeds AS news",
         // Whose address Stripe calls.
         "FROM crm.stripe_addresses WHERE address = $1",
+        // For whom charges wait.
+        "FROM crm.stripe_backlogs AS waiting",
     ],
     by_another_key: &["DELETE FROM crm.stripe_addresses"],
     // Public calls are identity's.
@@ -128,6 +130,8 @@ async fn populate(database: &TestDatabase) {
              SELECT account_id, id, 'evt_' || id, id, 'charge.succeeded', 'ch_' || id, 'cus_' || id,
                  create_time, create_time, '{}', (ARRAY['applied', 'ignored', 'parked'])[1 + id % 3]
              FROM crm.clients;
+             INSERT INTO crm.stripe_backlogs
+             SELECT account_id, 'cus_' || id, create_time FROM crm.clients;
              INSERT INTO crm.client_search_words SELECT account_id, name_key, id FROM crm.clients;
              INSERT INTO crm.answers
              SELECT account_id, 'employee', 'method', gen_random_uuid(), '', '', now() FROM crm.clients;

@@ -46,6 +46,7 @@ mod sales;
 mod sales_access;
 mod statistics;
 mod stripe_customers;
+mod stripe_orders;
 mod stripe_webhook;
 mod support;
 mod till;
