@@ -27,6 +27,7 @@ pub const OPEN_TO: &str = "BENCH_OPEN_TO";
 
 /// Serves until it is told to stop.
 pub async fn serve(role: Role) -> Outcome<()> {
+    end_with_the_parent();
     match role {
         Role::Identity => identity().await?,
         Role::Crm => crm(None).await?,
@@ -54,6 +55,14 @@ async fn crm(everybody: Option<Everybody>) -> Result<(), StartError> {
     }
     say_where(bound.address());
     serve::serve(app, bound, &program.settings.server, shutdown_token()).await
+}
+
+/// The parent holds the other end of standard input; when it is gone, however it went, so are we.
+fn end_with_the_parent() {
+    std::thread::spawn(|| {
+        _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(0);
+    });
 }
 
 /// Tells whoever started it where it listens.

@@ -22,7 +22,7 @@ impl Child {
             .args(["role", name.get_name()])
             .env_clear()
             .envs(settings.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;

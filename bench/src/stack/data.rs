@@ -89,8 +89,9 @@ impl Account {
     /// An instalment of each of so many clients, never to be paid off: `(client, instalment)`.
     pub async fn instalments(&self, stack: &Stack, clients: i64) -> Outcome<Vec<(i64, i64)>> {
         let insert = "INSERT INTO crm.instalments
-                 (account_id, client_id, currency, amount, allocated, state, create_time, update_time)
-             SELECT account_id, id, 'USD', 1000000000000, 0, 'open', now(), now()
+                 (account_id, client_id, instalment_number, currency, amount, schedule_date, state,
+                  create_time, update_time)
+             SELECT account_id, id, 1, 'USD', 1000000000000, '2025-01-31', 'open', now(), now()
              FROM crm.clients WHERE account_id = $1 LIMIT $2
              RETURNING client_id, id";
         let made = sqlx::query_as(insert).bind(self.id).bind(clients);

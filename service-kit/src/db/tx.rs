@@ -132,7 +132,7 @@ async fn take_fitting<T: Row>(
 ) -> Result<Rows<T>, sqlx::Error> {
     let (mut rows, mut bytes) = (Vec::new(), 0);
     while let Some(row) = found.try_next().await? {
-        bytes += size(&row)?;
+        bytes += size(&row);
         if bytes > FITTING_BYTES && !rows.is_empty() {
             return Ok(Rows { rows, cut_short: true });
         }
@@ -142,12 +142,13 @@ async fn take_fitting<T: Row>(
 }
 
 /// What the values of a row were on the wire.
-fn size(row: &PgRow) -> Result<usize, sqlx::Error> {
-    let mut bytes = 0;
-    for column in 0..row.len() {
-        bytes += row.try_get_raw(column)?.as_bytes().map_or(0, <[u8]>::len);
-    }
-    Ok(bytes)
+fn size(row: &PgRow) -> usize {
+    let value = |column| row.try_get_raw(column).ok()?.as_bytes().ok();
+    let first = (0..row.len()).find_map(value);
+    let last = (0..row.len()).rev().find_map(value);
+    // As they came, one behind the other.
+    let (Some(first), Some(last)) = (first, last) else { return 0 };
+    last.as_ptr_range().end.addr().saturating_sub(first.as_ptr().addr())
 }
 
 /// What a row can be read into.
