@@ -113,6 +113,7 @@ impl AskedPayment {
             external_reference: self.external_reference.into_string(),
             notes: self.notes.into_string(),
             stripe_charge_id: None,
+            is_alone: true,
         };
         Ok((new, cover?))
     }

@@ -132,6 +132,8 @@ impl Settling {
             external_reference: String::new(),
             notes: String::new(),
             stripe_charge_id: Some(event.charge_id.clone()),
+            // What waited for it comes next.
+            is_alone: false,
         };
         let cover = if has_failed { Cover::Nothing } else { cover(tx, event).await? };
         let (_, act) = payments::record(tx, &buyer, new, cover).await?;
