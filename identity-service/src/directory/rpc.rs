@@ -6,7 +6,7 @@ use futures::stream::{BoxStream, StreamExt, try_unfold};
 use proto::identity::v1::{self as pb, directory_service_server::DirectoryService};
 use service_kit::{
     Reply,
-    fields::{Fields, id, ids},
+    fields::{Fields, Flaw, id, ids},
     reply,
 };
 use tonic::{Request, Status};
@@ -28,12 +28,11 @@ impl DirectoryService for Directory {
         let request = request.into_inner();
         let mut fields = Fields::default();
         let account_id = fields.take("account_id", id(request.account_id));
-        let ids = fields.take("employee_ids", ids(&request.employee_ids));
+        let ids = fields.take("employee_ids", parse_ids(&request.employee_ids));
         let (account_id, ids) = fields.all((account_id, ids))?;
 
-        let (sequence, people) = sql::resolve(self.news.db(), account_id, &ids).await?;
-        let employees = people.into_iter().map(Into::into).collect();
-        reply(pb::BatchResolveEmployeesResponse { employees, sequence: Some(sequence.into()) })
+        let resolved = sql::resolve(self.news.db(), account_id, &ids).await?;
+        reply(resolved.message(account_id))
     }
 
     async fn watch_directory(
@@ -52,4 +51,9 @@ impl DirectoryService for Directory {
         });
         reply(responses.boxed())
     }
+}
+
+/// The employees who are asked about; it may be about the account alone.
+fn parse_ids(given: &[i64]) -> Result<Vec<i64>, Flaw> {
+    if given.is_empty() { Ok(Vec::new()) } else { ids(given) }
 }
