@@ -388,6 +388,7 @@ async fn an_employee_hears_of_their_own_clients_and_of_those_they_lost() {
     assert_eq!(his.take(1).await, [Change::Client(back)]);
     // With the employee who had it.
     crm.dismiss(&ana, eve.id).await;
+    crm.is_told().await;
     let nobodys = give(&crm, &ana, ada.id, 0).await;
     assert_eq!(his.take(1).await, [Change::RemovedId(ada.id)]);
     his.is_silent().await;
