@@ -450,6 +450,7 @@ async fn fifty_thousand_rows_are_not_too_many() {
     assert_eq!(again.totals.already_applied, 50_000);
 }
 
+/// Security checklist 35 and 36.
 #[tokio::test]
 async fn parts_go_to_active_employees_of_the_account_only() {
     let crm = Crm::start().await;
@@ -480,6 +481,7 @@ async fn parts_go_to_active_employees_of_the_account_only() {
     crm.assert_counted().await;
     // Whoever has a part keeps it while they are away.
     crm.deactivate(&ana, coach.id).await;
+    crm.is_told().await;
     let again = pb::Client { country: "NL".into(), ..good };
     let done = crm.import(&ana, vec![rows(vec![again])]).await.unwrap();
     assert_eq!(done.outcomes(), [Outcome::Updated]);
@@ -508,6 +510,7 @@ async fn a_client_that_the_caller_does_not_see_is_not_changed() {
     assert_eq!(crm.total(&ana).await, 3);
 }
 
+/// Security checklist 43 and 52.
 #[tokio::test]
 async fn what_cannot_be_an_import_is_refused_and_nothing_is_written() {
     let crm = Crm::start().await;
