@@ -6,7 +6,7 @@
 //! all payments that it changed, and in the order of their keys: two that change several payments
 //! in different orders do not wait for each other.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use serde_json::json;
 use service_kit::{
@@ -99,9 +99,10 @@ static TOTALS: Feed = Feed {
     ),
 };
 
-/// Keeps the counts true to a payment that changed, at the end of the transaction.
-pub fn count(tx: &mut TenantTx, shift: &Shift<'_>) {
-    for (status, step) in &shift.steps {
+/// Keeps the counts true to a payment that changed, at the end of the transaction: nothing of the
+/// shift is left to be counted at once.
+pub fn count(tx: &mut TenantTx, shift: &mut Shift<'_>) {
+    for (status, step) in mem::take(&mut shift.steps) {
         let body = json!({
             "currency": shift.currency,
             "status": status.text(),
@@ -111,12 +112,6 @@ pub fn count(tx: &mut TenantTx, shift: &Shift<'_>) {
         });
         tx.tell(&TOTALS, Event { kind: "payment", id: shift.client_id, body });
     }
-}
-
-/// The same, and what is left to count at once: nothing.
-pub fn later<'a>(tx: &mut TenantTx, shift: Shift<'a>) -> Shift<'a> {
-    count(tx, &shift);
-    Shift { steps: BTreeMap::new(), ..shift }
 }
 
 /// Adds a shift to both tables, as two parts of a `WITH`, where the transaction changes no other

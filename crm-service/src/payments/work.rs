@@ -100,9 +100,11 @@ pub async fn record(tx: &mut TenantTx, buyer: &Buyer, new: NewPayment, cover: Co
     payment.facts = payment.facts.allocate(&covered)?;
     let kind = if new.has_failed { "failed" } else { "paid" };
     let event = Event { kind, amount: payment.facts.amount, reason: "" };
-    let shift = Shift::new(&payment, None);
-    let now = if new.is_alone { shift } else { totals::later(tx, shift) };
-    payment.id = sql::insert(tx, &payment, event, &now).await?;
+    let mut shift = Shift::new(&payment, None);
+    if !new.is_alone {
+        totals::count(tx, &mut shift);
+    }
+    payment.id = sql::insert(tx, &payment, event, &shift).await?;
     enter(tx, &payment, &covered, "allocated").await?;
     let act = Act::on("payment", payment.id, "create");
     Ok((payment, Some(act)))
@@ -225,7 +227,7 @@ async fn write(tx: &mut TenantTx, before: &Payment, after: Payment, note: Note<'
     let after = Payment { update_time: tx.now(), version: before.version + 1, ..after };
     sql::update(tx, &after, note.event).await?;
     enter(tx, &after, &after.facts.entries_since(&before.facts), note.entries).await?;
-    totals::count(tx, &Shift::new(&after, Some(&before.facts)));
+    totals::count(tx, &mut Shift::new(&after, Some(&before.facts)));
     let act = Act::on("payment", after.id, note.verb);
     Ok((after, Some(act)))
 }
