@@ -67,7 +67,7 @@ async fn every_method_is_open_to_those_whom_the_contract_names_and_to_nobody_els
             let (code, lacking) = said(&crm, method, request).await;
             let is_closed = code == Code::PermissionDenied || code == Code::Unauthenticated;
             assert_eq!(is_closed, !may, "{who}: {method}: {code:?}");
-            let named = needs.filter(|_| !may).map(|needed| permission_name(needed).to_owned());
+            let named = needs.filter(|_| !may).map(permission_name);
             assert_eq!(lacking, named, "{who}: {method}");
         }
     }

@@ -79,7 +79,7 @@ async fn migrating_and_working_leaves_the_tables_of_others_alone() {
         for table in TABLES {
             let read = format!("SELECT 1 FROM public.{table}");
             let refused = service.execute(sqlx::AssertSqlSafe(read)).await.unwrap_err();
-            let code = refused.as_database_error().and_then(|error| error.code());
+            let code = refused.as_database_error().and_then(sqlx::error::DatabaseError::code);
             assert_eq!(code.as_deref(), Some("42501"), "{role}: {table}");
         }
     }
