@@ -70,6 +70,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         directory,
         news,
         places: Places::default(),
+        import_idle_limit: settings.import_idle_limit,
     };
     let packages = Packages { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
     let client_packages =

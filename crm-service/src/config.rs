@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use service_kit::config::{DatabaseSettings, HousekeepingSettings, Reader, Secret, ServerSettings};
@@ -18,7 +19,12 @@ pub struct Settings {
     pub housekeeping: HousekeepingSettings,
     /// `CRM_PUBLIC_URL`: where Stripe reaches this service.
     pub public_url: String,
+    /// `CRM_IMPORT_IDLE_LIMIT`: how long who imports may send nothing.
+    pub import_idle_limit: Duration,
 }
+
+/// Long enough for whoever reads its rows from elsewhere.
+pub const IMPORT_IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// How identity-service is reached.
 #[derive(Debug)]
@@ -48,6 +54,7 @@ impl Settings {
             keys: reader.secret("CRM_KEYS"),
             identity: IdentitySettings::read(reader),
             housekeeping: HousekeepingSettings::read(reader),
+            import_idle_limit: import_idle_limit(reader),
         }
     }
 }
@@ -70,6 +77,14 @@ impl IdentitySettings {
             ca_file: reader.text("CRM_IDENTITY_CA_FILE").map(PathBuf::from),
         }
     }
+}
+
+fn import_idle_limit(reader: &mut Reader<'_>) -> Duration {
+    let limit = reader.duration("CRM_IMPORT_IDLE_LIMIT", IMPORT_IDLE_LIMIT);
+    if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&limit) {
+        reader.problem("CRM_IMPORT_IDLE_LIMIT is of no use beyond 1s to 1h: no stream is older.");
+    }
+    limit
 }
 
 /// Where the service is reached from outside; where nobody says so, where it listens.
@@ -117,6 +132,20 @@ mod tests {
         assert_eq!(read(Some(public)), (public.to_owned(), false));
         assert!(read(Some("crm.example.com")).1);
         assert!(read(Some("https://crm.example.com?x")).1);
+    }
+
+    #[test]
+    fn an_import_may_be_silent_for_a_minute_unless_somebody_says_otherwise() {
+        let read = |limit: Option<&str>| {
+            let source = Source::from(limit.map(|limit| ("CRM_IMPORT_IDLE_LIMIT", limit)));
+            let mut reader = Reader::new(&source);
+            let limit = Settings::read(&mut reader).import_idle_limit;
+            let said = reader.finish(&[]).err().map(|error| error.to_string()).unwrap_or_default();
+            (limit.as_secs(), said.contains("CRM_IMPORT_IDLE_LIMIT"))
+        };
+        assert_eq!(read(None), (60, false));
+        assert_eq!(read(Some("2m")), (120, false));
+        assert!(read(Some("0s")).1 && read(Some("61m")).1);
     }
 
     /// Security checklist 48.

@@ -23,17 +23,21 @@ GRANT SELECT, INSERT, UPDATE ON crm.answers TO {app};
 GRANT SELECT, INSERT ON crm.audit_events TO {app};
 GRANT SELECT, INSERT ON crm.payment_events, crm.allocation_entries TO {app};
 
--- To find out how far the directory was read, which employees it told of, in which accounts there
--- is news for those who watch, whose address Stripe calls, and for whom charges wait.
+-- To find out how far the directory was read, which employees it told of and which accounts not, in
+-- which accounts there is news for those who watch, whose address Stripe calls, and for whom charges
+-- wait.
 GRANT SELECT ON crm.directory_cursor TO {lookup};
 GRANT SELECT (account_id, id) ON crm.employees TO {lookup};
+GRANT SELECT (id, epoch) ON crm.accounts TO {lookup};
 GRANT SELECT ON crm.client_feeds TO {lookup};
 GRANT SELECT ON crm.stripe_addresses, crm.stripe_backlogs TO {lookup};
 
+DROP POLICY IF EXISTS lookup ON crm.accounts;
 DROP POLICY IF EXISTS lookup ON crm.employees;
 DROP POLICY IF EXISTS lookup ON crm.client_feeds;
 DROP POLICY IF EXISTS lookup ON crm.stripe_addresses;
 DROP POLICY IF EXISTS lookup ON crm.stripe_backlogs;
+CREATE POLICY lookup ON crm.accounts FOR SELECT TO {lookup} USING (true);
 CREATE POLICY lookup ON crm.employees FOR SELECT TO {lookup} USING (true);
 CREATE POLICY lookup ON crm.client_feeds FOR SELECT TO {lookup} USING (true);
 CREATE POLICY lookup ON crm.stripe_addresses FOR SELECT TO {lookup} USING (true);

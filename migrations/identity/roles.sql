@@ -24,7 +24,7 @@ GRANT SELECT, UPDATE (number) ON identity.feeds TO {app};
 GRANT INSERT ON identity.revocations, identity.directory_events TO {app};
 
 -- To find out which account a log-in or a token belongs to, and what that stands for.
-GRANT SELECT (id, default_currency, employee_client_visibility, time_zone, close_time)
+GRANT SELECT (id, name, default_currency, employee_client_visibility, time_zone, close_time)
     ON identity.accounts TO {lookup};
 GRANT SELECT (account_id, id, email_key, name, role, is_active, password_hash, delete_time,
               permissions, system_roles)

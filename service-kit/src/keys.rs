@@ -122,6 +122,21 @@ impl Keyring {
         key.cipher(purpose).decrypt(&XNonce::from(nonce), payload).ok().map(Zeroizing::new)
     }
 
+    /// What is sealed, as text that others keep for us.
+    pub fn seal_text(&self, purpose: Purpose, bound: &[u8], plain: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(self.seal(purpose, bound, plain))
+    }
+
+    /// What was sealed as such a text.
+    pub fn open_text(
+        &self,
+        purpose: Purpose,
+        bound: &[u8],
+        text: &str,
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        self.open(purpose, bound, &URL_SAFE_NO_PAD.decode(text).ok()?)
+    }
+
     /// A tag under the first key that only this ring can make.
     pub fn sign(&self, purpose: Purpose, parts: &[&[u8]]) -> Vec<u8> {
         let key = &self.0[0];
@@ -238,6 +253,10 @@ mod tests {
         assert!(ring.open(Purpose::STORED_ANSWER, b"7", &sealed).is_none());
         assert!(ring.open(Purpose::new("a use"), b"7", &sealed[..20]).is_none());
         assert!(!sealed.windows(6).any(|window| window == b"secret"));
+        let text = ring.seal_text(Purpose::new("a use"), b"7", b"secret");
+        let open = |bound| ring.open_text(Purpose::new("a use"), bound, &text);
+        assert_eq!(open(b"7").as_deref(), Some(&b"secret".to_vec()));
+        assert!(open(b"8").is_none());
     }
 
     #[test]

@@ -53,6 +53,7 @@ impl ClientPackageService for ClientPackages {
         buyer.must_be_live()?;
         let package = packages::sql::find_to_sell(&mut tx, new.package_id).await?;
         let package = package.ok_or(no("package", "client_package.package_id"))?;
+        package.must_be_live()?;
         let list_price = package.details.list_price()?;
         let details = new.offer.priced("client_package.", list_price, buyer.currency()?)?;
         let made = sql::insert(&mut tx, buyer.id, package.id, &details).await?;

@@ -1,6 +1,6 @@
 //! crm.v1.ClientService.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::stream::BoxStream;
 use proto::{
@@ -44,6 +44,8 @@ pub struct Clients {
     pub directory: Directory,
     pub news: Arc<News>,
     pub places: Places,
+    /// How long who imports may send nothing.
+    pub import_idle_limit: Duration,
 }
 
 #[tonic::async_trait]
@@ -267,8 +269,8 @@ impl ClientService for Clients {
     ) -> Reply<Self::ImportClientsStream> {
         let (caller, guard, requests) = open_stream(request)?;
         let (directory, keys) = (self.directory.clone(), self.keys.clone());
-        let (places, who) = (self.places.clone(), (caller, guard));
-        let import = Import::begin(directory, keys, places, who, requests).await?;
+        let (places, idle, who) = (self.places.clone(), self.import_idle_limit, (caller, guard));
+        let import = Import::begin(directory, keys, places, idle, who, requests).await?;
         reply(import.responses())
     }
 

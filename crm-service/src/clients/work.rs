@@ -31,13 +31,17 @@ static CHANGES: Feed = Feed {
     place: 1,
     append: sql!(
         "WITH head AS (
-             INSERT INTO crm.client_feeds AS feed (account_id, number)
-             VALUES ($1, cardinality($3::text[]))
-             ON CONFLICT (account_id) DO UPDATE SET number = feed.number + EXCLUDED.number
-             RETURNING number - cardinality($3::text[]) AS before)
-         INSERT INTO crm.client_changes (account_id, number, client_id, time, before)
+             INSERT INTO crm.client_feeds AS feed (account_id, number, time)
+             VALUES ($1, cardinality($3::text[]), $2)
+             ON CONFLICT (account_id) DO UPDATE
+             SET number = feed.number + EXCLUDED.number, time = EXCLUDED.time,
+                 time_before = feed.time
+             RETURNING number - cardinality($3::text[]) AS before, time_before)
+         INSERT INTO crm.client_changes
+             (account_id, number, client_id, time, before, time_before)
          SELECT $1, head.before + event.place, event.id, $2,
-             ARRAY(SELECT jsonb_array_elements_text(event.body)::bigint)
+             ARRAY(SELECT jsonb_array_elements_text(event.body)::bigint),
+             CASE event.place WHEN 1 THEN head.time_before ELSE $2 END
          FROM head, unnest($3::text[], $4::bigint[], $5::jsonb[])
              WITH ORDINALITY AS event (kind, id, body, place)
          RETURNING number"

@@ -4,7 +4,7 @@
 //! the cursor once everything before it was dealt with: what a process that died had only begun
 //! is done again by the next one. All of it may be done twice, and by several processes at once.
 
-use std::{convert::Infallible, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 
 use proto::identity::v1 as pb;
 use service_kit::{error::Error, serve::Background};
@@ -12,11 +12,11 @@ use tokio::time::{sleep, timeout};
 use tonic::{Code, Status, Streaming};
 
 use super::{
-    meet::{Directory, MOST, TASK},
-    model::{News, Position, State, Word},
-    sql,
+    meet::{Directory, MOST},
+    model::{News, Position},
+    sql::{self, Mark},
 };
-use crate::{clients::leave::take_parts, identity::Identity};
+use crate::identity::Identity;
 
 /// A stream that shows no life for so long is dead: identity does every ten seconds or so.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -82,69 +82,37 @@ impl Follower {
 
     /// Follows the log for as long as that goes well; `got_on` once something was dealt with.
     async fn follow(&self, anew: bool, got_on: &mut bool) -> Result<Infallible, End> {
-        let cursor = if anew { None } else { sql::cursor(&self.directory.db).await? };
+        let cursor =
+            if anew { None } else { sql::marked(&self.directory.db, Mark::Reached).await? };
         let mut log = Log::open(&self.directory.identity, cursor.clone()).await?;
-        let mut dealt_with = cursor;
+        let (mut dealt_with, mut asked) = (cursor, BTreeSet::new());
         loop {
             let (position, events) = log.next().await?;
             match &dealt_with {
-                None => self.resolve_anew().await?,
+                None => self.resolve_anew(&position).await?,
                 Some(last) if last.epoch != position.epoch => return Err(End::Expired),
                 Some(_) => {}
             }
             for (account_id, news) in News::by_account(events) {
-                self.apply(account_id, &position.epoch, news).await?;
+                self.directory.apply(account_id, &position.epoch, news).await?;
             }
             if dealt_with.as_ref() != Some(&position) {
-                sql::keep_cursor(&self.directory.db, &position).await?;
+                sql::set_mark(&self.directory.db, Mark::Reached, &position).await?;
             }
             dealt_with = Some(position);
             *got_on = true;
-        }
-    }
-
-    /// Makes an account's part of some events true.
-    async fn apply(&self, account_id: i64, epoch: &str, news: News) -> Result<(), Error> {
-        let mut tx = self.directory.db.begin_named(account_id, TASK).await?;
-        if let Some(account) = &news.account {
-            sql::keep_account(&mut tx, epoch, account).await?;
-        }
-        if news.gone.is_empty() {
-            sql::keep_employees(&mut tx, epoch, news.there.values()).await?;
-            return tx.commit([]).await;
-        }
-        sql::keep_employees(&mut tx, epoch, news.gone.values()).await?;
-        tx.commit([]).await?;
-        for id in news.gone.keys() {
-            self.take_parts(account_id, *id).await?;
-        }
-        // Those who came back, too.
-        let mut tx = self.directory.db.begin_named(account_id, TASK).await?;
-        sql::keep_employees(&mut tx, epoch, news.there.values()).await?;
-        tx.commit([]).await
-    }
-
-    /// An employee who is marked as deleted keeps no part in any client, and is given none.
-    async fn take_parts(&self, account_id: i64, employee_id: i64) -> Result<(), Error> {
-        loop {
-            let mut tx = self.directory.db.begin_named(account_id, TASK).await?;
-            let is_deleted = sql::share(&mut tx, &[employee_id])
-                .await?
-                .iter()
-                .any(|employee| employee.state == State::Deleted);
-            if !is_deleted {
-                return Ok(());
+            if let Err(error) = self.fill_in(&mut asked).await {
+                let error = error.for_log();
+                tracing::warn!(%error, "some accounts stay without a name until the log is opened next");
             }
-            let Some(acts) = take_parts(&mut tx, employee_id).await? else {
-                return Ok(());
-            };
-            tx.commit(acts).await?;
         }
     }
 
     /// Asks about everyone who is kept, after the log was opened: whatever happened before then
-    /// is in the answers, whatever happens later in the log.
-    async fn resolve_anew(&self) -> Result<(), Error> {
+    /// is in the answers, whatever happens later in the log. Whoever keeps somebody new meanwhile
+    /// is told by the mark that they may be missed.
+    async fn resolve_anew(&self, opened: &Position) -> Result<(), Error> {
+        sql::set_mark(&self.directory.db, Mark::Opened, opened).await?;
         let mut last = (0, 0);
         loop {
             let kept = sql::kept(&self.directory.db, last, MOST).await?;
@@ -152,18 +120,20 @@ impl Follower {
             last = (end.account_id, end.id);
             for of_account in kept.chunk_by(|one, next| one.account_id == next.account_id) {
                 let ids: Vec<_> = of_account.iter().map(|kept| kept.id).collect();
-                self.resolve_all(of_account[0].account_id, &ids).await?;
+                self.directory.resolve_all(of_account[0].account_id, &ids).await?;
             }
         }
     }
 
-    /// Of employees who are kept, those whom identity does not know any more are deleted.
-    async fn resolve_all(&self, account_id: i64, ids: &[i64]) -> Result<(), Error> {
-        let (position, mut words) = self.directory.resolve(account_id, ids).await?;
-        let is_known = |id: &i64| words.iter().any(|word| word.id == *id);
-        let unknown: Vec<_> = ids.iter().copied().filter(|id| !is_known(id)).collect();
-        words.extend(unknown.into_iter().map(|id| Word::unknown(id, position.number)));
-        self.apply(account_id, &position.epoch, News::of(words)).await
+    /// Asks about accounts that were met and that the log told nothing of, because they are older
+    /// than it, or because their news is still on its way; about each once.
+    async fn fill_in(&self, asked: &mut BTreeSet<i64>) -> Result<(), Error> {
+        for account_id in sql::untold(&self.directory.db).await? {
+            if asked.insert(account_id) {
+                self.directory.resolve_all(account_id, &[]).await?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -4,8 +4,8 @@ use proto::identity::v1 as pb;
 use service_kit::{db::Db, error::Error};
 
 use super::{
-    model::{Position, Word},
-    sql,
+    model::{AccountWord, News, Position, Word},
+    sql::{self, Mark},
 };
 use crate::identity::{Identity, silent};
 
@@ -22,18 +22,20 @@ pub struct Directory {
     pub identity: Identity,
 }
 
+/// What identity says of an account and some of its employees.
+pub(super) struct Answer {
+    pub at: Position,
+    pub account: Option<AccountWord>,
+    pub words: Vec<Word>,
+}
+
 impl Directory {
     /// Makes sure that of these employees all are known that there are in the account, however
     /// they stand. Not inside a transaction: it may ask identity-service.
     pub async fn meet(&self, account_id: i64, ids: &[i64]) -> Result<(), Error> {
         let unknown = self.unknown(account_id, ids).await?;
         for some in unknown.chunks(MOST) {
-            let (at, words) = self.resolve(account_id, some).await?;
-            if !words.is_empty() {
-                let mut tx = self.db.begin_named(account_id, TASK).await?;
-                sql::keep_employees(&mut tx, &at.epoch, &words).await?;
-                tx.commit([]).await?;
-            }
+            self.introduce(account_id, some).await?;
         }
         Ok(())
     }
@@ -50,12 +52,32 @@ impl Directory {
         Ok(ids)
     }
 
-    /// What identity says of up to [`MOST`] employees, and as of when.
-    pub(super) async fn resolve(
-        &self,
-        account_id: i64,
-        ids: &[i64],
-    ) -> Result<(Position, Vec<Word>), Error> {
+    /// Keeps what identity says of these.
+    ///
+    /// Whoever opens the log anew says so first, and then asks about everyone who is kept. So if
+    /// nobody said so between our question and our keeping the answer, whatever happened since is
+    /// in the log that is followed, or will be asked about. If somebody did, they may have missed
+    /// whom we keep, and the log what happened to them after our answer: we ask again.
+    async fn introduce(&self, account_id: i64, ids: &[i64]) -> Result<(), Error> {
+        let mut opened = sql::marked(&self.db, Mark::Opened).await?;
+        let Answer { at, account, words } = self.resolve(account_id, ids).await?;
+        if words.is_empty() {
+            return Ok(());
+        }
+        let known: Vec<_> = words.iter().map(|word| word.id).collect();
+        self.apply(account_id, &at.epoch, News::of(account, words)).await?;
+        loop {
+            let opened_since = sql::marked(&self.db, Mark::Opened).await?;
+            if opened_since == opened {
+                return Ok(());
+            }
+            opened = opened_since;
+            self.resolve_all(account_id, &known).await?;
+        }
+    }
+
+    /// What identity says of an account and up to [`MOST`] employees, and as of when.
+    pub(super) async fn resolve(&self, account_id: i64, ids: &[i64]) -> Result<Answer, Error> {
         let employee_ids = ids.to_vec();
         let question = pb::BatchResolveEmployeesRequest { account_id, employee_ids };
         let question = self.identity.question(question);
@@ -63,6 +85,17 @@ impl Directory {
         let answer = answer.map_err(|status| silent(&status))?.into_inner();
         let at = answer.sequence.ok_or_else(|| Error::internal("an answer without its place"))?;
         let words = answer.employees.into_iter().map(|it| Word::new(it, at.number)).collect();
-        Ok((at.into(), words))
+        let account = answer.account.map(|account| AccountWord::new(account, at.number));
+        Ok(Answer { at: at.into(), account, words })
+    }
+
+    /// Asks anew about an account and employees who are kept. Those whom identity does not know
+    /// any more are deleted.
+    pub(super) async fn resolve_all(&self, account_id: i64, ids: &[i64]) -> Result<(), Error> {
+        let Answer { at, account, mut words } = self.resolve(account_id, ids).await?;
+        let is_known = |id: &i64| words.iter().any(|word| word.id == *id);
+        let unknown: Vec<_> = ids.iter().copied().filter(|id| !is_known(id)).collect();
+        words.extend(unknown.into_iter().map(|id| Word::unknown(id, at.number)));
+        self.apply(account_id, &at.epoch, News::of(account, words)).await
     }
 }

@@ -104,7 +104,7 @@ pub struct AccountWord {
 }
 
 impl AccountWord {
-    fn new(account: pb::DirectoryAccount, number: i64) -> Self {
+    pub fn new(account: pb::DirectoryAccount, number: i64) -> Self {
         // Whatever a later version says: nobody works in it by mistake.
         let is_open = account.state() == AccountState::Open;
         let settings = account.settings.unwrap_or_default();
@@ -150,9 +150,9 @@ impl News {
         all
     }
 
-    /// What was answered about employees of one account.
-    pub fn of(words: Vec<Word>) -> Self {
-        let mut news = Self::default();
+    /// What was answered about one account.
+    pub fn of(account: Option<AccountWord>, words: Vec<Word>) -> Self {
+        let mut news = Self { account, ..Self::default() };
         words.into_iter().for_each(|word| news.hear(word));
         news
     }
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(all[&1], expected);
         assert_eq!(all[&2].gone.len(), 1);
         let words = vec![word(10, 5, State::Inactive), Word::unknown(12, 5)];
-        let answered = News::of(words);
+        let answered = News::of(None, words);
         assert_eq!((answered.there.len(), answered.gone.len()), (1, 1));
     }
 

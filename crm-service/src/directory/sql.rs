@@ -126,21 +126,47 @@ pub async fn kept(
     db.unscoped().all(text, |query| query.bind(account_id).bind(id).bind(most)).await
 }
 
-/// How far the log was dealt with.
-pub async fn cursor(db: &Db) -> Result<Option<Position>, Error> {
-    let text = sql!("SELECT epoch, number FROM crm.directory_cursor WHERE name = 'identity'");
-    let found = db.unscoped().find(text, |query| query).await?;
+/// Accounts that were met and that nobody told of yet.
+pub async fn untold(db: &Db) -> Result<Vec<i64>, Error> {
+    let text = sql!("SELECT id FROM crm.accounts AS untold WHERE epoch = ''");
+    let rows = db.unscoped().all(text, |query| query).await?;
+    Ok(rows.into_iter().map(Found::<(i64,)>::into_inner).map(|(id,)| id).collect())
+}
+
+/// Places in identity's log, by what they mean.
+#[derive(Debug, Clone, Copy)]
+pub enum Mark {
+    /// Up to here it was dealt with.
+    Reached,
+    /// From here on it is followed; what was true before had to be asked about.
+    Opened,
+}
+
+impl Mark {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Reached => "identity",
+            Self::Opened => "identity opened",
+        }
+    }
+}
+
+/// Where a mark is.
+pub async fn marked(db: &Db, mark: Mark) -> Result<Option<Position>, Error> {
+    let text = sql!("SELECT epoch, number FROM crm.directory_cursor WHERE name = $1");
+    let found = db.unscoped().find(text, |query| query.bind(mark.name())).await?;
     Ok(found.map(Found::into_inner))
 }
 
-/// Says that it was dealt with so far, unless somebody got further.
-pub async fn keep_cursor(db: &Db, position: &Position) -> Result<(), Error> {
+/// Puts a mark there, unless somebody put it further on.
+pub async fn set_mark(db: &Db, mark: Mark, position: &Position) -> Result<(), Error> {
     let mut tx = db.begin_without_tenant(TASK).await?;
     let query = sqlx::query(sql!(
-        "INSERT INTO crm.directory_cursor AS kept (name, epoch, number) VALUES ('identity', $1, $2)
+        "INSERT INTO crm.directory_cursor AS kept (name, epoch, number) VALUES ($1, $2, $3)
          ON CONFLICT (name) DO UPDATE SET epoch = EXCLUDED.epoch, number = EXCLUDED.number
          WHERE kept.epoch <> EXCLUDED.epoch OR kept.number < EXCLUDED.number"
     ))
+    .bind(mark.name())
     .bind(&position.epoch)
     .bind(position.number);
     tx.execute(query).await?;

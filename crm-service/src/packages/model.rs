@@ -1,7 +1,7 @@
 //! What is a package?
 
 use chrono::{DateTime, Utc};
-use proto::crm::v1 as pb;
+use proto::{common::v1::ErrorReason::PackageDeleted, crm::v1 as pb};
 use service_kit::{
     clock,
     error::Error,
@@ -25,6 +25,17 @@ pub struct Package {
     pub update_time: DateTime<Utc>,
     pub delete_time: Option<DateTime<Utc>>,
     pub version: i64,
+}
+
+impl Package {
+    /// Refuses to sell it when it is deleted.
+    pub fn must_be_live(&self) -> Result<(), Error> {
+        if self.delete_time.is_none() {
+            return Ok(());
+        }
+        let sentence = "The package is deleted and is not sold any more: undelete it first.";
+        Err(Error::Refused { reason: PackageDeleted, sentence })
+    }
 }
 
 /// What callers say about a package, in the form in which it is stored.

@@ -59,14 +59,14 @@ pub async fn find(tx: &mut TenantTx, id: i64) -> Result<Option<Package>, Error> 
     tx.optional(query).await
 }
 
-/// A package that is not deleted, and that nobody deletes or changes until this transaction
-/// ends. Others may sell it meanwhile.
+/// A package, deleted or not, that nobody deletes or changes until this transaction ends. Others
+/// may sell it meanwhile.
 pub async fn find_to_sell(tx: &mut TenantTx, id: i64) -> Result<Option<Package>, Error> {
     let account_id = tx.account_id();
     let query = sqlx::query_as(sql!(
         "SELECT ",
         columns!(),
-        " FROM crm.packages WHERE account_id = $1 AND id = $2 AND delete_time IS NULL FOR SHARE"
+        " FROM crm.packages WHERE account_id = $1 AND id = $2 FOR SHARE"
     ))
     .bind(account_id)
     .bind(id);

@@ -11,8 +11,7 @@ use service_kit::error::Error;
 /// Amounts in minor units, by instalment.
 pub type ByInstalment = BTreeMap<i64, i64>;
 
-/// How things stand with a payment. In this order totals are locked, which is that in which
-/// most payments go: so that two transactions that move some along do not wait for each other.
+/// How things stand with a payment, in the order in which most of them go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     Failed,

@@ -120,6 +120,7 @@ impl AskedPayment {
             external_reference: self.external_reference.into_string(),
             notes: self.notes.into_string(),
             stripe_charge_id: None,
+            is_alone: true,
         };
         Ok((new, cover?))
     }

@@ -2,13 +2,15 @@
 //!
 //! Counted in the transactions that change them, for the account and for each client, so that
 //! nobody has to look at all of them. The account's counts are spread over slots: a transaction
-//! takes one of them, and waits for those few only that took the same.
+//! takes one of them, and waits for those few only that took the same. It adds to them once, for
+//! all payments that it changed, and in the order of their keys: two that change several payments
+//! in different orders do not wait for each other.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
-use chrono::{DateTime, Utc};
+use serde_json::json;
 use service_kit::{
-    db::{ListQuery, TenantTx},
+    db::{Event, Feed, ListQuery, TenantTx},
     error::Error,
     fields::Currency,
     sql, sql_family,
@@ -34,6 +36,7 @@ struct Step {
 }
 
 /// By how much the counts of a client's payments in a currency change.
+#[derive(Debug)]
 pub struct Shift<'a> {
     client_id: i64,
     currency: &'a str,
@@ -57,21 +60,71 @@ impl<'a> Shift<'a> {
     }
 }
 
-const SLOTS: i64 = 16;
-
-/// Which slot a transaction takes: whoever begins in another microsecond takes another.
-fn slot(now: DateTime<Utc>) -> i64 {
-    now.timestamp_micros().rem_euclid(SLOTS)
+/// Which of sixteen slots a transaction takes: whoever begins in another microsecond takes another.
+macro_rules! slot {
+    ($now:literal) => {
+        concat!("(extract(epoch FROM ", $now, "::timestamptz) * 1000000)::bigint % 16")
+    };
 }
+pub(super) use slot;
 
-/// Adds a shift to both tables, as two parts of a `WITH`. Takes the parameters $1 to $8, which
-/// [`bind_shift`] binds. Rows are locked in the order of the arrays.
-macro_rules! totals_shifted {
-    () => {
-        "of_account AS (
+/// Who counts several payments.
+static TOTALS: Feed = Feed {
+    place: 0,
+    append: sql!(
+        "WITH shift AS (
+             SELECT client_id, body ->> 'currency' AS currency, body ->> 'status' AS status,
+                 (body ->> 'payments')::bigint AS payments, (body ->> 'amount')::numeric AS amount,
+                 (body ->> 'refunded')::numeric AS refunded
+             FROM unnest($3::text[], $4::bigint[], $5::jsonb[]) AS event (kind, client_id, body)),
+         of_account AS (
              INSERT INTO crm.payment_totals AS total
                  (account_id, currency, status, slot, payments, amount, refunded)
-             SELECT $1, $3, status, $4, payments, amount, refunded
+             SELECT $1, currency, status, ",
+        slot!("$2"),
+        ", sum(payments), sum(amount), sum(refunded)
+             FROM shift GROUP BY currency, status ORDER BY currency, status
+             ON CONFLICT (account_id, currency, status, slot) DO UPDATE
+             SET payments = total.payments + EXCLUDED.payments,
+                 amount = total.amount + EXCLUDED.amount,
+                 refunded = total.refunded + EXCLUDED.refunded)
+         INSERT INTO crm.client_payment_totals AS total
+             (account_id, client_id, currency, status, payments, amount, refunded)
+         SELECT $1, client_id, currency, status, sum(payments), sum(amount), sum(refunded)
+         FROM shift GROUP BY client_id, currency, status ORDER BY client_id, currency, status
+         ON CONFLICT (account_id, client_id, currency, status) DO UPDATE
+         SET payments = total.payments + EXCLUDED.payments,
+             amount = total.amount + EXCLUDED.amount,
+             refunded = total.refunded + EXCLUDED.refunded"
+    ),
+};
+
+/// Keeps the counts true to a payment that changed, at the end of the transaction: nothing of the
+/// shift is left to be counted at once.
+pub fn count(tx: &mut TenantTx, shift: &mut Shift<'_>) {
+    for (status, step) in mem::take(&mut shift.steps) {
+        let body = json!({
+            "currency": shift.currency,
+            "status": status.text(),
+            "payments": step.payments,
+            "amount": step.amount,
+            "refunded": step.refunded,
+        });
+        tx.tell(&TOTALS, Event { kind: "payment", id: shift.client_id, body });
+    }
+}
+
+/// Adds a shift to both tables, as two parts of a `WITH`, where the transaction changes no other
+/// payment. Takes the parameters $1 to $8, which [`bind_shift`] binds.
+macro_rules! totals_shifted {
+    () => {
+        concat!(
+            "of_account AS (
+             INSERT INTO crm.payment_totals AS total
+                 (account_id, currency, status, slot, payments, amount, refunded)
+             SELECT $1, $3, status, ",
+            $crate::payments::totals::slot!("$4"),
+            ", payments, amount, refunded
              FROM unnest($5::text[], $6::bigint[], $7::bigint[], $8::bigint[])
                  AS step (status, payments, amount, refunded)
              ON CONFLICT (account_id, currency, status, slot) DO UPDATE
@@ -88,6 +141,7 @@ macro_rules! totals_shifted {
              SET payments = total.payments + EXCLUDED.payments,
                  amount = total.amount + EXCLUDED.amount,
                  refunded = total.refunded + EXCLUDED.refunded)"
+        )
     };
 }
 pub(super) use totals_shifted;
@@ -103,22 +157,11 @@ pub fn bind_shift<'q, Row>(
         .bind(tx.account_id())
         .bind(shift.client_id)
         .bind(shift.currency)
-        .bind(slot(tx.now()))
+        .bind(tx.now())
         .bind(Vec::from_iter(shift.steps.keys().map(|status| status.text())))
         .bind(column(|step| step.payments))
         .bind(column(|step| step.amount))
         .bind(column(|step| step.refunded))
-}
-
-/// Keeps the counts true to a payment that changed.
-pub async fn apply(tx: &mut TenantTx, shift: &Shift<'_>) -> Result<(), Error> {
-    if shift.steps.is_empty() {
-        return Ok(());
-    }
-    let query = sqlx::query_as(sql!("WITH ", totals_shifted!(), " SELECT 1"));
-    let query = bind_shift(query, tx, shift);
-    let (_,): (i32,) = tx.one(query).await?;
-    Ok(())
 }
 
 /// What the payments of one currency and status add up to.

@@ -35,6 +35,8 @@ pub struct NewPayment {
     pub external_reference: String,
     pub notes: String,
     pub stripe_charge_id: Option<String>,
+    /// Whether its transaction changes no other payment: then it is counted at once.
+    pub is_alone: bool,
 }
 
 /// Which instalments are to be covered.
@@ -98,7 +100,11 @@ pub async fn record(tx: &mut TenantTx, buyer: &Buyer, new: NewPayment, cover: Co
     payment.facts = payment.facts.allocate(&covered)?;
     let kind = if new.has_failed { "failed" } else { "paid" };
     let event = Event { kind, amount: payment.facts.amount, reason: "" };
-    payment.id = sql::insert(tx, &payment, event, &Shift::new(&payment, None)).await?;
+    let mut shift = Shift::new(&payment, None);
+    if !new.is_alone {
+        totals::count(tx, &mut shift);
+    }
+    payment.id = sql::insert(tx, &payment, event, &shift).await?;
     enter(tx, &payment, &covered, "allocated").await?;
     let act = Act::on("payment", payment.id, "create");
     Ok((payment, Some(act)))
@@ -252,7 +258,7 @@ async fn write(tx: &mut TenantTx, before: &Payment, after: Payment, note: Note<'
     let after = Payment { update_time: tx.now(), version: before.version + 1, ..after };
     sql::update(tx, &after, note.event).await?;
     enter(tx, &after, &after.facts.entries_since(&before.facts), note.entries).await?;
-    totals::apply(tx, &Shift::new(&after, Some(&before.facts))).await?;
+    totals::count(tx, &mut Shift::new(&after, Some(&before.facts)));
     let act = Act::on("payment", after.id, note.verb);
     Ok((after, Some(act)))
 }

@@ -143,6 +143,8 @@ impl Settling {
             external_reference: String::new(),
             notes: String::new(),
             stripe_charge_id: Some(charge_id.to_owned()),
+            // What waited for it comes next.
+            is_alone: false,
         };
         let cover = if standing.has_failed { Cover::Nothing } else { self.cover(tx).await? };
         let done = payments::record(tx, &buyer, new, cover).await?;

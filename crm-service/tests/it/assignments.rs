@@ -227,7 +227,8 @@ async fn whoever_became_inactive_keeps_their_part_and_gets_no_other() {
     let ana = crm.sign_up("ana").await;
     let eve = crm.hire(&ana, "eve").await.id;
     let made = crm.create(&ana, pb::Client { coach_id: eve, ..named("Ada", "") }).await;
-    crm.database.execute("UPDATE crm.employees SET state = 'inactive'").await;
+    crm.deactivate(&ana, eve).await;
+    crm.is_told().await;
 
     let renamed = pb::Client { first_name: "Augusta".into(), ..made.clone() };
     let renamed = crm.update(&ana, renamed, &["first_name", "coach_id"]).await.unwrap();

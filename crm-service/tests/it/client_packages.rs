@@ -165,8 +165,16 @@ async fn what_is_deleted_is_not_sold_and_stays_where_it_was() {
     crm.delete_package(&ana, sold.package_id).await;
     assert_eq!(get(&crm, &ana, sold.id).await.unwrap(), sold);
     let refused = refusal(crm.sell(&ana, sold.clone()).await);
-    assert_eq!(refused.said(), (Code::NotFound, "NOT_FOUND"));
-    assert!(refused.metadata.contains(&("field".into(), "client_package.package_id".into())));
+    assert_eq!(refused.said(), (Code::FailedPrecondition, "PACKAGE_DELETED"));
+    // Another account's reads as one that there is not, deleted or not.
+    let bob = crm.sign_up("bob").await;
+    let his = crm.create(&bob, named("Bob", "")).await.id;
+    for package_id in [sold.package_id, 999_999] {
+        let sale = pb::ClientPackage { client_id: his, package_id, ..sold.clone() };
+        let refused = refusal(crm.sell(&bob, sale).await);
+        assert_eq!(refused.said(), (Code::NotFound, "NOT_FOUND"));
+        assert!(refused.metadata.contains(&("field".into(), "client_package.package_id".into())));
+    }
     crm.generate(&ana, sold.id, 4).await.unwrap();
 
     crm.delete(&ana, sold.client_id).await;
@@ -190,6 +198,7 @@ async fn what_is_deleted_is_not_sold_and_stays_where_it_was() {
     assert_eq!(cancelled.status(), ClientPackageStatus::Inactive);
 }
 
+/// Security checklist 42.
 #[tokio::test]
 async fn an_update_changes_what_may_change() {
     let crm = Crm::start().await;

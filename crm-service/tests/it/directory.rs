@@ -49,8 +49,21 @@ impl Crm {
         sqlx::query_as(log).fetch_one(&self.identity.database.owner).await.unwrap()
     }
 
+    /// Waits until some transaction waits for another one.
+    pub async fn somebody_waits(&self) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let deadline = Instant::now() + PATIENCE;
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&self.database.owner).await.unwrap()
+            == 0
+        {
+            assert!(Instant::now() < deadline, "nobody waits");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     async fn cursor(&self) -> Option<Place> {
-        let cursor = "SELECT epoch, number FROM crm.directory_cursor";
+        let cursor = "SELECT epoch, number FROM crm.directory_cursor WHERE name = 'identity'";
         sqlx::query_as(cursor).fetch_optional(&self.database.owner).await.unwrap()
     }
 
@@ -545,6 +558,94 @@ async fn whom_nobody_told_of_is_met_when_they_are_named() {
     crm.stop().await;
 }
 
+/// Whoever asks about somebody while the log is opened anew, and keeps the answer when everyone who
+/// was kept has been resolved: the answer is old by then, and the log begins behind what it misses.
+#[tokio::test]
+async fn who_is_met_while_the_log_is_opened_is_not_kept_as_they_were_before() {
+    for elsewhere in [
+        // Of another epoch; of the same one, where what follows the cursor is gone.
+        "UPDATE identity.feeds SET epoch = gen_random_uuid(), number = 0 WHERE name = 'directory'",
+        "UPDATE identity.feeds SET number = number + 5 WHERE name = 'directory'",
+    ] {
+        let (crm, ana, bob, _) = office().await;
+        crm.create(&ana, named("Old", "")).await;
+        crm.database.execute("DELETE FROM crm.employees").await;
+        // Somebody holds up whoever keeps the answer.
+        let mut holder = crm.database.owner.begin().await.unwrap();
+        sqlx::query(
+            "INSERT INTO crm.employees SELECT id, $1, 'x', 'active', '', 0 FROM crm.accounts",
+        )
+        .bind(bob.id)
+        .execute(&mut *holder)
+        .await
+        .unwrap();
+        let client = pb::Client { coach_id: bob.id, ..named("New", "") };
+        let request = pb::CreateClientRequest { client: Some(client), ..Default::default() };
+        let (mut clients, by) = (crm.clients(), ana.clone());
+        let call = tokio::spawn(async move { clients.create_client(signed(&by, request)).await });
+        crm.somebody_waits().await;
+
+        // Deleted, and no event says so to whoever opens the log from now on.
+        let gone = format!(
+            "UPDATE identity.employees SET delete_time = now() WHERE id = {};
+             DELETE FROM identity.directory_events; {elsewhere}",
+            bob.id
+        );
+        crm.identity.database.execute(&gone).await;
+        crm.is_told().await;
+        holder.rollback().await.unwrap();
+        let refused = refusal(call.await.unwrap());
+        assert_eq!(refused.said(), (Code::NotFound, "NOT_FOUND"));
+        assert_eq!(crm.kept(bob.id).await, deleted("bob"));
+    }
+}
+
+/// Of accounts that are older than the log that is followed.
+#[tokio::test]
+async fn an_account_of_which_nobody_told_is_asked_about_once_it_is_met() {
+    let mut crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    crm.is_told().await;
+    let bob = crm.hire(&ana, "bob").await;
+    crm.stop().await;
+    for table in ["directory_cursor", "employees", "accounts"] {
+        crm.database.execute(&format!("DELETE FROM crm.{table}")).await;
+    }
+    crm.start_again().await;
+    crm.is_told().await;
+    let account = async || -> Option<(String, String, String, String)> {
+        sqlx::query_as(
+            "SELECT name, default_currency, time_zone, state FROM crm.accounts WHERE name <> ''",
+        )
+        .fetch_optional(&crm.database.owner)
+        .await
+        .unwrap()
+    };
+    assert_eq!(account().await, None);
+    let expected = Some(("ana".into(), "CHF".into(), "UTC".into(), "open".into()));
+    // With somebody who is met in it, at once.
+    crm.looked_after(&ana, bob.id, 0).await;
+    assert_eq!(account().await, expected);
+    // And where nobody is, as soon as identity says anything, be it of others.
+    crm.database
+        .execute(
+            "UPDATE crm.accounts
+             SET name = '', default_currency = '', time_zone = '', epoch = '', sequence = 0",
+        )
+        .await;
+    crm.sign_up("eve").await;
+    let deadline = Instant::now() + PATIENCE;
+    let hers = "SELECT count(*) FROM crm.accounts WHERE name = 'ana' AND time_zone = 'UTC'";
+    let is_told = async || {
+        let count = sqlx::query_scalar::<_, i64>(hers).fetch_one(&crm.database.owner).await;
+        count.unwrap() == 1
+    };
+    while !is_told().await {
+        assert!(Instant::now() < deadline);
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Security checklist 61.
 #[tokio::test]
 async fn the_narrow_roles_read_of_the_directory_what_they_need() {
@@ -568,6 +669,7 @@ async fn the_narrow_roles_read_of_the_directory_what_they_need() {
         "SELECT name FROM crm.employees",
         "SELECT state FROM crm.employees",
         "SELECT name FROM crm.accounts",
+        "SELECT time_zone FROM crm.accounts",
         "SELECT client_id FROM crm.client_changes",
         "SELECT client_id FROM crm.client_members",
         "UPDATE crm.directory_cursor SET number = 0",

@@ -103,6 +103,7 @@ async fn filters_narrow_and_deleted_clients_stay() {
     assert_eq!(refused.fields, ["status", "country", "page_token"]);
 }
 
+/// Security checklist 29.
 #[tokio::test]
 async fn nobody_takes_out_what_they_do_not_see() {
     let crm = Crm::start().await;

@@ -13,11 +13,14 @@ use proto::{
     crm::v1::{self as pb, ClientStatus, ImportOutcome as Outcome},
 };
 use service_kit::testing::refusal::{Refusal, refusal};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Code, Status, Streaming, transport::Endpoint};
 
-use crate::support::{Crm, Person, named, signed};
+use crate::support::{Crm, Person, SERVICE_SECRET, named, signed};
 
 const ID: &str = "6f1c1f5e-8f0a-4c52-9d3c-0a5b6c7d8e9f";
 const OTHER_ID: &str = "7a2d2f6e-9f1b-4d63-8e4d-1b6c7d8e9f0a";
@@ -447,6 +450,7 @@ async fn fifty_thousand_rows_are_not_too_many() {
     assert_eq!(again.totals.already_applied, 50_000);
 }
 
+/// Security checklist 35 and 36.
 #[tokio::test]
 async fn parts_go_to_active_employees_of_the_account_only() {
     let crm = Crm::start().await;
@@ -477,6 +481,7 @@ async fn parts_go_to_active_employees_of_the_account_only() {
     crm.assert_counted().await;
     // Whoever has a part keeps it while they are away.
     crm.deactivate(&ana, coach.id).await;
+    crm.is_told().await;
     let again = pb::Client { country: "NL".into(), ..good };
     let done = crm.import(&ana, vec![rows(vec![again])]).await.unwrap();
     assert_eq!(done.outcomes(), [Outcome::Updated]);
@@ -505,6 +510,7 @@ async fn a_client_that_the_caller_does_not_see_is_not_changed() {
     assert_eq!(crm.total(&ana).await, 3);
 }
 
+/// Security checklist 43 and 52.
 #[tokio::test]
 async fn what_cannot_be_an_import_is_refused_and_nothing_is_written() {
     let crm = Crm::start().await;
@@ -573,4 +579,29 @@ async fn an_import_ends_with_the_right_to_it() {
     let last = timeout(Duration::from_secs(8), answers.message()).await.unwrap();
     assert_eq!(refusal(last).said(), (Code::PermissionDenied, "PERMISSION_DENIED"));
     assert_eq!(crm.live_clients().await, 1);
+}
+
+/// Security checklist 47.
+#[tokio::test]
+async fn who_sends_nothing_for_too_long_is_not_waited_for() {
+    let limit = Duration::from_millis(700);
+    let crm = Crm::with(SERVICE_SECRET, |settings| settings.import_idle_limit = limit).await;
+    let ana = crm.sign_up("ana").await;
+    let (sender, requests) = mpsc::channel(1);
+    sender.send(rows(numbered(1))).await.unwrap();
+    let requests = signed(&ana, ReceiverStream::new(requests));
+    let mut answers = crm.clients().import_clients(requests).await.unwrap().into_inner();
+    answers.message().await.unwrap().unwrap();
+    // Each message is waited for anew.
+    for _ in 0..2 {
+        sleep(limit / 2).await;
+        sender.send(rows(numbered(1))).await.unwrap();
+        answers.message().await.unwrap().unwrap();
+    }
+    let began = Instant::now();
+    let last = timeout(Duration::from_secs(8), answers.message()).await.unwrap();
+    assert_eq!(refusal(last).said(), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
+    assert!(began.elapsed() >= limit / 2, "{:?}", began.elapsed());
+    assert_eq!(crm.live_clients().await, 1, "what took effect stays");
+    drop(sender);
 }

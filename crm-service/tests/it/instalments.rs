@@ -188,6 +188,7 @@ async fn what_does_not_belong_together_is_refused() {
     assert_eq!(crm.database.digest().await, before);
 }
 
+/// Security checklist 42.
 #[tokio::test]
 async fn an_update_changes_what_may_change() {
     let crm = Crm::start().await;

@@ -67,6 +67,7 @@ async fn filters_narrow_together() {
     );
 }
 
+/// Security checklist 51.
 #[tokio::test]
 async fn a_search_finds_the_beginnings_of_words_whatever_their_case_or_accents() {
     let crm = Crm::start().await;

@@ -15,6 +15,7 @@ async fn refused(crm: &Crm, by: &Person) -> Refusal {
     refusal(crm.clients().list_clients(signed(by, pb::ListClientsRequest::default())).await)
 }
 
+/// Security checklist 40.
 #[tokio::test]
 async fn without_identity_nobody_is_let_in_and_afterwards_everyone_is_again() {
     let mut crm = Crm::start().await;
@@ -38,7 +39,7 @@ async fn without_identity_nobody_is_let_in_and_afterwards_everyone_is_again() {
     panic!("it did not recover within ten seconds");
 }
 
-/// A caller's token is none the worse for it.
+/// Security checklist 40: a caller's token is none the worse for it.
 #[tokio::test]
 async fn a_service_that_identity_does_not_know_is_unavailable() {
     let crm = Crm::known_by("a-secret-of-somebody-else").await;

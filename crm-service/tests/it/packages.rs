@@ -120,6 +120,7 @@ async fn everything_wrong_is_named_at_once_and_nothing_is_written() {
     assert_eq!(crm.database.digest().await, before);
 }
 
+/// Security checklist 42.
 #[tokio::test]
 async fn an_update_changes_what_its_mask_names_and_clears_what_is_empty() {
     let crm = Crm::start().await;

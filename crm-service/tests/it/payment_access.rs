@@ -30,6 +30,7 @@ async fn answer(
     till.crm.call(by, method, message).await
 }
 
+/// Security checklist 29.
 #[tokio::test]
 async fn admins_write_and_employees_read() {
     let till = Till::open().await;
@@ -59,7 +60,7 @@ async fn admins_write_and_employees_read() {
     }
 }
 
-/// Each of the two permissions is good for its own methods.
+/// Security checklist 29: each of the two permissions is good for its own methods.
 #[tokio::test]
 async fn a_grant_is_good_for_what_it_says() {
     let till = Till::open().await;

@@ -32,6 +32,7 @@ impl Crm {
     }
 }
 
+/// Security checklist 50.
 #[tokio::test]
 async fn it_describes_what_it_answers_and_nothing_of_the_other_service() {
     let crm = Crm::start().await;

@@ -41,6 +41,7 @@ fn changes(method: &str) -> bool {
     access(method) != Access::SignedIn && !method.ends_with("/PreviewInstalments")
 }
 
+/// Security checklist 29.
 #[tokio::test]
 async fn admins_write_and_employees_read() {
     let crm = Crm::start().await;

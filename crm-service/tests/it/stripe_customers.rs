@@ -193,6 +193,7 @@ async fn bad_input_is_named_at_once_and_nothing_is_written() {
     assert_eq!(crm.database.digest().await, before);
 }
 
+/// Security checklist 29.
 #[tokio::test]
 async fn employees_read_those_who_manage_stripe_write_and_endpoints_are_for_super_admins() {
     let crm = Crm::start().await;

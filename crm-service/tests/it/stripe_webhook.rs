@@ -455,3 +455,51 @@ async fn a_deleted_client_and_a_closed_endpoint() {
     crm.stripe_endpoints().delete_stripe_endpoint(signed(&ana, delete)).await.unwrap();
     assert_eq!(crm.deliver(&endpoint, &paid("evt_2", "ch_2", 1_700_000_000)).await, 404);
 }
+
+/// Events that waited for a customer change the totals of several statuses in one transaction, in
+/// the order of the events; a person's call changes the same ones in another order.
+#[tokio::test]
+async fn who_changes_several_totals_at_once_is_in_nobodys_way() {
+    let crm = Crm::start().await;
+    let (ana, _, endpoint) = stage(&crm, "ana").await;
+    let mut payments = PaymentServiceClient::new(crm.channel.clone());
+    let mut made = Vec::new();
+    for n in 0..64 {
+        let client_id = crm.create(&ana, named(&format!("Client {n}"), "")).await.id;
+        let payment = pb::Payment { client_id, amount: euros("1"), ..Default::default() };
+        let request = pb::CreatePaymentRequest { payment: Some(payment), ..Default::default() };
+        let payment = payments.create_payment(signed(&ana, request)).await.unwrap();
+        made.push(payment.into_inner().payment.unwrap().id);
+    }
+    for n in 0..60 {
+        let (kind, status) =
+            if n < 50 { ("charge.succeeded", "succeeded") } else { ("charge.failed", "failed") };
+        let mut charge = charge(&format!("ch_{n}"), 10_000, 0, status);
+        charge["customer"] = json!("cus_late");
+        let event = event(&format!("evt_{n}"), kind, 1_700_000_000 + n, charge);
+        assert_eq!(crm.deliver(&endpoint, &event).await, 200);
+    }
+    let late = crm.create(&ana, named("Late", "")).await;
+    // Whoever takes a slot takes the same one.
+    for statement in [
+        "CREATE FUNCTION public.one_slot() RETURNS trigger LANGUAGE plpgsql
+         AS 'BEGIN NEW.slot := 0; RETURN NEW; END'",
+        "CREATE TRIGGER one_slot BEFORE INSERT ON crm.payment_totals
+         FOR EACH ROW EXECUTE FUNCTION public.one_slot()",
+    ] {
+        crm.database.execute(statement).await;
+    }
+    let fail = made.iter().map(|id| {
+        let request = pb::MarkPaymentFailedRequest { id: *id, ..Default::default() };
+        let (mut payments, request) = (payments.clone(), signed(&ana, request));
+        async move { payments.mark_payment_failed(request).await.map(|_| ()) }
+    });
+    let (_, failed) =
+        tokio::join!(crm.tie(&ana, late.id, "cus_late"), futures::future::join_all(fail));
+    let refused: Vec<_> = failed.into_iter().filter_map(Result::err).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    let statistics = pb::GetPaymentStatisticsRequest::default();
+    let statistics = payments.get_payment_statistics(signed(&ana, statistics)).await.unwrap();
+    let statistics = statistics.into_inner();
+    assert_eq!((statistics.failed, statistics.paid), (64 + 10, 50));
+}

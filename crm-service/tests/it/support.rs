@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crm_service::config::IdentitySettings;
+use crm_service::config::{IMPORT_IDLE_LIMIT, IdentitySettings};
 use identity_service::{SessionSettings, mail::settings::MailSettings};
 use proto::{
     common::v1::Role,
@@ -84,6 +84,7 @@ impl Crm {
             },
             housekeeping: HousekeepingSettings::default(),
             public_url: "http://crm.example".into(),
+            import_idle_limit: IMPORT_IDLE_LIMIT,
         };
         change(&mut settings);
         let bound = Bound::bind(&settings.server).await.unwrap();

@@ -107,6 +107,7 @@ fn searched(search: &str) -> pb::ListClientsRequest {
     pb::ListClientsRequest { search: search.into(), ..Default::default() }
 }
 
+/// Security checklist 29.
 #[tokio::test]
 async fn an_employee_sees_their_own_clients_only_where_the_account_says_so() {
     let office = Office::open().await;
@@ -270,6 +271,7 @@ async fn pages_of_ones_own_clients_show_each_once_in_every_order() {
     }
 }
 
+/// Security checklist 43.
 #[tokio::test]
 async fn a_batch_is_each_client_once_and_up_to_five_hundred() {
     let office = Office::open().await;

@@ -388,6 +388,7 @@ async fn an_employee_hears_of_their_own_clients_and_of_those_they_lost() {
     assert_eq!(his.take(1).await, [Change::Client(back)]);
     // With the employee who had it.
     crm.dismiss(&ana, eve.id).await;
+    crm.is_told().await;
     let nobodys = give(&crm, &ana, ada.id, 0).await;
     assert_eq!(his.take(1).await, [Change::RemovedId(ada.id)]);
     his.is_silent().await;
@@ -461,6 +462,82 @@ async fn a_cursor_that_nothing_follows_any_more_has_expired() {
     crm.create(&ana, named("Newer", "")).await;
     let (code, reason, _) = watcher.end().await;
     assert_eq!((code, reason.as_str()), (Code::OutOfRange, "CURSOR_EXPIRED"));
+}
+
+/// What a restore of the database to the state at some moment brings back.
+const OF_THE_FEED: [&str; 2] = ["client_feeds", "client_changes"];
+
+/// However much was written after it.
+#[tokio::test]
+async fn after_a_restore_whoever_was_further_has_expired_and_the_others_go_on() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    let mut watcher = Watcher::new(&crm, &ana).await;
+    let mut cursors = vec![watcher.cursor.clone()];
+    for n in 0..5 {
+        if n == 3 {
+            for table in OF_THE_FEED {
+                let save = format!("CREATE TABLE public.{table} AS TABLE crm.{table}");
+                crm.database.execute(&save).await;
+            }
+        }
+        crm.create(&ana, named(&format!("Client {n}"), "")).await;
+        watcher.take(1).await;
+        cursors.push(watcher.cursor.clone());
+    }
+    let account_id: i64 = sqlx::query_scalar("SELECT account_id FROM crm.clients LIMIT 1")
+        .fetch_one(&crm.database.owner)
+        .await
+        .unwrap();
+    // At once, so that nobody sees how far the feed was in between: it is restored and goes on to
+    // beyond where everybody was.
+    let mut tx = crm.database.owner.begin().await.unwrap();
+    for table in OF_THE_FEED {
+        for statement in [
+            format!("DELETE FROM crm.{table}"),
+            format!("INSERT INTO crm.{table} SELECT * FROM public.{table}"),
+        ] {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await.unwrap();
+        }
+    }
+    for n in 0..4 {
+        make(&mut tx, account_id, &format!("New {n}")).await;
+    }
+    tx.commit().await.unwrap();
+    let (code, reason, _) = watcher.end().await;
+    assert_eq!((code, reason.as_str()), (Code::OutOfRange, "CURSOR_EXPIRED"));
+    for cursor in &cursors[4..] {
+        let refused = refusal(Watcher::from(&crm, &ana, cursor).await.map(|_| ()));
+        assert_eq!(refused.said(), (Code::OutOfRange, "CURSOR_EXPIRED"));
+    }
+    for (dealt_with, cursor) in cursors[..4].iter().enumerate() {
+        let mut resumed = Watcher::from(&crm, &ana, cursor).await.unwrap();
+        assert_eq!(resumed.take(7 - dealt_with).await.len(), 7 - dealt_with);
+    }
+}
+
+/// Security checklist 58: nor how many they are.
+#[tokio::test]
+async fn a_cursor_does_not_say_what_happened_to_the_clients_of_others() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    let bob = crm.hire(&ana, "bob").await;
+    crm.show_only_assigned(&ana).await;
+    let watchers = [Watcher::new(&crm, &bob.person).await, Watcher::new(&crm, &bob.person).await];
+    for n in 0..20 {
+        crm.create(&ana, named(&format!("Hidden {n}"), "")).await;
+    }
+    let later = Watcher::new(&crm, &bob.person).await;
+    let cursors = watchers.iter().chain([&later]).map(|watcher| &watcher.cursor);
+    let lengths: BTreeSet<_> = cursors.clone().map(String::len).collect();
+    assert_eq!(lengths.len(), 1);
+    // Each is as different from any other as the next: of the same place or not. Only the number
+    // of the key is in clear.
+    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+        let pair: Vec<_> = [one, other].map(|n| cursors.clone().nth(n).unwrap().as_bytes()).into();
+        let same = pair[0].iter().zip(pair[1]).skip(2).filter(|(a, b)| a == b).count();
+        assert!(same < pair[0].len() / 4, "{pair:?}");
+    }
 }
 
 /// Security checklist 19 and 47.
@@ -551,7 +628,8 @@ async fn a_stream_shows_that_it_is_alive_and_ends_well_with_the_server() {
     let mut watcher = Watcher::new(&crm, &ana).await;
     let cursor = watcher.cursor.clone();
     assert_eq!(watcher.next().await.unwrap().unwrap(), []);
-    assert_eq!(watcher.cursor, cursor);
+    // Of the same place, but that is nobody else's business.
+    assert_ne!(watcher.cursor, cursor);
     crm.stop().await;
     assert_eq!(watcher.next().await.unwrap(), None);
     crm.start_again().await;
@@ -587,7 +665,6 @@ async fn who_is_slow_misses_nothing_and_large_clients_come_in_several_messages()
     // Twelve megabytes, of which a message holds two.
     quick.take(CLIENTS).await;
     slow.take(CLIENTS).await;
-    assert_eq!(slow.cursor, quick.cursor);
     let news = crm.create(&ana, named("News", "")).await;
     assert_eq!(slow.take(1).await, [Change::Client(news.clone())]);
     assert_eq!(quick.take(1).await, [Change::Client(news)]);

@@ -58,6 +58,25 @@ fn state_shown(state: State) -> EmployeeState {
     }
 }
 
+/// An account and employees of it, as of a place in the log.
+#[derive(Debug)]
+pub struct Resolved {
+    pub head: Position,
+    /// None where there is no such account.
+    pub account: Option<AccountBody>,
+    pub people: Vec<Person>,
+}
+
+impl Resolved {
+    pub fn message(self, account_id: i64) -> pb::BatchResolveEmployeesResponse {
+        pb::BatchResolveEmployeesResponse {
+            employees: self.people.into_iter().map(Into::into).collect(),
+            sequence: Some(self.head.into()),
+            account: self.account.map(|body| account_shown(account_id, body)),
+        }
+    }
+}
+
 /// An event as it is kept.
 #[derive(Debug)]
 pub struct Event {
@@ -76,8 +95,8 @@ struct EmployeeBody {
 }
 
 /// What [`crate::feeds::announce_account`] writes.
-#[derive(Deserialize)]
-struct AccountBody {
+#[derive(Debug, Deserialize)]
+pub struct AccountBody {
     name: String,
     default_currency: String,
     employee_client_visibility: String,
@@ -90,7 +109,9 @@ impl Event {
         let id = self.id;
         let read = match self.kind.as_str() {
             "employee" => serde_json::from_value(self.body).map(|it| employee_shown(id, it)),
-            "account" => serde_json::from_value(self.body).map(|it| account_shown(id, it)),
+            "account" => {
+                serde_json::from_value(self.body).map(|it| Shown::Account(account_shown(id, it)))
+            }
             // A later version's, whose turn it was while ours still runs.
             _ => return None,
         };
@@ -113,7 +134,7 @@ fn employee_shown(id: i64, body: EmployeeBody) -> Shown {
     Shown::Employee(Person { id, name: body.name, state }.into())
 }
 
-fn account_shown(id: i64, body: AccountBody) -> Shown {
+fn account_shown(id: i64, body: AccountBody) -> pb::DirectoryAccount {
     // Whatever a later version says: nobody works in it by mistake.
     let state = if body.state == "open" { AccountState::Open } else { AccountState::Closed };
     let visibility = visibility_from_text(&body.employee_client_visibility);
@@ -123,7 +144,7 @@ fn account_shown(id: i64, body: AccountBody) -> Shown {
         time_zone: body.time_zone,
     };
     let (name, settings) = (body.name, Some(settings));
-    Shown::Account(pb::DirectoryAccount { id, name, settings, state: state.into() })
+    pb::DirectoryAccount { id, name, settings, state: state.into() }
 }
 
 /// The events behind a number, and where the log stood when they were read.

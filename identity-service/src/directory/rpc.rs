@@ -28,12 +28,15 @@ impl DirectoryService for Directory {
         let request = request.into_inner();
         let mut fields = Fields::default();
         let account_id = fields.take("account_id", id(request.account_id));
-        let ids = fields.ids("employee_ids", &request.employee_ids);
+        // It may be about the account alone.
+        let ids = match request.employee_ids.as_slice() {
+            [] => Some(Vec::new()),
+            ids => fields.ids("employee_ids", ids),
+        };
         let (account_id, ids) = fields.all((account_id, ids))?;
 
-        let (sequence, people) = sql::resolve(self.news.db(), account_id, &ids).await?;
-        let employees = people.into_iter().map(Into::into).collect();
-        reply(pb::BatchResolveEmployeesResponse { employees, sequence: Some(sequence.into()) })
+        let resolved = sql::resolve(self.news.db(), account_id, &ids).await?;
+        reply(resolved.message(account_id))
     }
 
     async fn watch_directory(

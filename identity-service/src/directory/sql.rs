@@ -6,8 +6,9 @@ use service_kit::{
     error::Error,
     sql,
 };
+use sqlx::types::Json;
 
-use super::model::{Event, Page, Person, Position};
+use super::model::{AccountBody, Event, Page, Person, Position, Resolved};
 use crate::feeds::State;
 
 /// The most events of a page.
@@ -26,34 +27,39 @@ where
 }
 
 #[derive(sqlx::FromRow)]
-struct EmployeeColumns {
+struct ResolvedColumns {
+    account: Option<Json<AccountBody>>,
     id: Option<i64>,
     name: Option<String>,
     is_active: Option<bool>,
     is_deleted: bool,
 }
 
-/// Those of the employees that are the account's, and where the log stood at that moment.
-pub async fn resolve(
-    db: &Db,
-    account_id: i64,
-    ids: &[i64],
-) -> Result<(Position, Vec<Person>), Error> {
+/// An account and those of the employees that are its own, and where the log stood at that moment.
+pub async fn resolve(db: &Db, account_id: i64, ids: &[i64]) -> Result<Resolved, Error> {
     let text = sql!(
         "SELECT f.epoch, f.number, e.id, e.name, e.is_active,
-                e.delete_time IS NOT NULL AS is_deleted
+                e.delete_time IS NOT NULL AS is_deleted,
+                (SELECT jsonb_build_object(
+                     'name', name, 'default_currency', default_currency,
+                     'employee_client_visibility', employee_client_visibility,
+                     'time_zone', time_zone,
+                     'state', CASE WHEN close_time IS NULL THEN 'open' ELSE 'closed' END)
+                 FROM identity.accounts WHERE id = $1) AS account
          FROM identity.feeds f
          LEFT JOIN identity.employees e ON e.account_id = $1 AND e.id = ANY ($2)
          WHERE f.name = 'directory'
          ORDER BY e.id"
     );
     let rows = db.unscoped().all(text, |query| query.bind(account_id).bind(ids.to_vec())).await?;
-    let rows: Vec<Beside<EmployeeColumns>> = rows.into_iter().map(Found::into_inner).collect();
-    let head = rows.first().ok_or_else(no_log)?.head;
-    Ok((head, rows.into_iter().filter_map(|row| row.found.person()).collect()))
+    let mut rows: Vec<Beside<ResolvedColumns>> = rows.into_iter().map(Found::into_inner).collect();
+    let first = rows.first_mut().ok_or_else(no_log)?;
+    let (head, account) = (first.head, first.found.account.take());
+    let people = rows.into_iter().filter_map(|row| row.found.person()).collect();
+    Ok(Resolved { head, account: account.map(|Json(body)| body), people })
 }
 
-impl EmployeeColumns {
+impl ResolvedColumns {
     fn person(self) -> Option<Person> {
         let state = State::of(self.is_active?, self.is_deleted);
         Some(Person { id: self.id?, name: self.name?, state })

@@ -196,13 +196,24 @@ async fn employees_are_resolved_with_the_place_in_the_log_that_they_are_true_at(
     rename(&identity, &ana, bob, "Robert").await;
     let renamed = resolve(&identity, ana.account_id, vec![bob]).await;
     assert_eq!(renamed.employees, [shown(bob, "Robert", EmployeeState::Active)]);
-    assert_eq!(renamed.sequence.unwrap().number, found.sequence.clone().unwrap().number + 1);
+    assert_eq!(
+        renamed.sequence.clone().unwrap().number,
+        found.sequence.clone().unwrap().number + 1
+    );
 
     let nobody = resolve(&identity, 999_999, asked).await;
     assert_eq!((nobody.employees.len(), nobody.sequence.is_some()), (0, true));
+    assert_eq!(nobody.account, None);
+    // The account itself, also alone.
+    let alone = resolve(&identity, ana.account_id, vec![]).await;
+    assert_eq!((alone.employees.len(), alone.sequence), (0, renamed.sequence));
+    let account = alone.account.unwrap();
+    assert_eq!(Some(&account), renamed.account.as_ref());
+    let settings = account.settings.clone().unwrap();
+    assert_eq!((account.id, account.name.as_str()), (ana.account_id, "ana Ltd"));
+    assert_eq!((settings.time_zone.as_str(), account.state()), ("UTC", AccountState::Open));
     for (account_id, employee_ids, fields) in [
         (0, vec![1], "account_id"),
-        (1, vec![], "employee_ids"),
         (1, vec![1, 0], "employee_ids[1]"),
         (1, (1..=501).collect(), "employee_ids"),
     ] {

@@ -3,6 +3,10 @@
 //! The events of a feed are numbered by one counter row, which a transaction locks last, so
 //! that it holds it for its commit only: whoever reads number 7 will never see a 6 appear
 //! behind it. A sequence could not promise that.
+//!
+//! Sums that many transactions add to are kept the same way, for the same reason: as a feed whose
+//! statement adds up what it is told. Whoever changes several of them locks them once, late, and
+//! in one order, so that no two transactions wait for each other.
 
 use serde_json::Value;
 
@@ -12,7 +16,7 @@ use crate::error::Error;
 /// A feed of a service.
 #[derive(Debug)]
 pub struct Feed {
-    /// Counters are locked in this order, so that no two transactions wait for each other.
+    /// Feeds are written in this order, so that no two transactions wait for each other.
     pub place: u8,
     /// Appends, for `$1` the account and `$2` the time, the events whose kinds are `$3`, ids
     /// `$4` and bodies `$5`.

@@ -28,8 +28,6 @@ use super::{
 };
 use crate::directory::Directory;
 
-/// How long a sender may be silent.
-const IDLE: Duration = Duration::from_secs(60);
 /// How long a chunk waits for more rows than it has.
 const LINGER: Duration = Duration::from_millis(10);
 /// A chunk ends behind the row with which it has this many bytes.
@@ -43,6 +41,8 @@ pub struct Import {
     places: Places,
     caller: Caller,
     guard: Guard,
+    /// How long the sender may be silent.
+    idle_limit: Duration,
     requests: Streaming<pb::ImportClientsRequest>,
     /// Rows that came and are in no chunk yet.
     waiting: VecDeque<pb::Client>,
@@ -61,6 +61,7 @@ impl Import {
         directory: Directory,
         keys: Arc<Keyring>,
         places: Places,
+        idle_limit: Duration,
         (caller, guard): (Caller, Guard),
         mut requests: Streaming<pb::ImportClientsRequest>,
     ) -> Result<Self, Status> {
@@ -84,6 +85,7 @@ impl Import {
             places,
             caller,
             guard,
+            idle_limit,
             requests,
             waiting: rows.into(),
             sender_is_done,
@@ -149,7 +151,7 @@ impl Import {
 
     /// The next message; the caller is asked about again meanwhile.
     async fn listen(&mut self) -> Result<Option<pb::ImportClientsRequest>, Status> {
-        let patience = Instant::now() + IDLE;
+        let patience = Instant::now() + self.idle_limit;
         loop {
             self.look_again().await?;
             match timeout_at(patience.min(self.guard.due()), self.requests.message()).await {

@@ -1,5 +1,6 @@
 //! From where does a watcher go on?
 
+use chrono::DateTime;
 use service_kit::{
     caller::Caller,
     error::Error,
@@ -7,16 +8,21 @@ use service_kit::{
     keys::{Keyring, Purpose},
 };
 
+use super::model::Place;
 use crate::visibility::Scope;
 
 const PURPOSE: Purpose = Purpose::new("cursor of client changes");
 
-/// Behind a change, for somebody who saw so much.
+/// Behind a change, for somebody who saw so much. On the wire it is sealed and always as long: how
+/// many changes there are is nothing to somebody who sees only some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    pub number: i64,
+    pub place: Place,
     pub scope: Scope,
 }
+
+/// Number, instant, whether only the clients of one employee are seen, and of whom.
+const BYTES: usize = 8 + 8 + 1 + 8;
 
 impl Cursor {
     /// Reads the one in a request of somebody of the same account; none in an empty text.
@@ -35,21 +41,33 @@ impl Cursor {
     }
 
     pub fn text(self, account_id: i64, keys: &Keyring) -> String {
-        let place = match self.scope {
-            Scope::Account => self.number.to_string(),
-            Scope::Assigned(employee_id) => format!("{} {employee_id}", self.number),
-        };
-        keys.stamp(PURPOSE, &[&account_id.to_be_bytes()], place.as_bytes())
+        keys.seal_text(PURPOSE, &account_id.to_be_bytes(), &self.bytes())
     }
 
     fn read(text: &str, account_id: i64, keys: &Keyring) -> Option<Self> {
-        let place = keys.stamped(PURPOSE, &[&account_id.to_be_bytes()], text)?;
-        let place = String::from_utf8(place).ok()?;
-        let (number, scope) = match place.split_once(' ') {
-            None => (place.as_str(), Scope::Account),
-            Some((number, employee_id)) => (number, Scope::Assigned(employee_id.parse().ok()?)),
+        let bytes = keys.open_text(PURPOSE, &account_id.to_be_bytes(), text)?;
+        Self::of_bytes(bytes.as_slice().try_into().ok()?)
+    }
+
+    fn bytes(self) -> [u8; BYTES] {
+        let Place { number, time } = self.place;
+        let (is_narrow, employee_id) = match self.scope {
+            Scope::Account => (0, 0),
+            Scope::Assigned(employee_id) => (1, employee_id),
         };
-        Some(Self { number: number.parse().ok()?, scope })
+        let mut bytes = [0; BYTES];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        bytes[8..16].copy_from_slice(&time.timestamp_micros().to_be_bytes());
+        bytes[16] = is_narrow;
+        bytes[17..].copy_from_slice(&employee_id.to_be_bytes());
+        bytes
+    }
+
+    fn of_bytes(bytes: [u8; BYTES]) -> Option<Self> {
+        let number = |from: usize| Some(i64::from_be_bytes(bytes[from..][..8].try_into().ok()?));
+        let time = DateTime::from_timestamp_micros(number(8)?)?;
+        let scope = if bytes[16] == 0 { Scope::Account } else { Scope::Assigned(number(17)?) };
+        Some(Self { place: Place { number: number(0)?, time }, scope })
     }
 }
 
@@ -57,11 +75,15 @@ impl Cursor {
 mod tests {
     use super::*;
 
+    fn place(number: i64) -> Place {
+        Place { number, time: DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap() }
+    }
+
     #[test]
     fn a_cursor_is_good_in_its_account_and_for_who_sees_the_same() {
         let keys = Keyring::parse(&Keyring::generate()).unwrap();
         for scope in [Scope::Account, Scope::Assigned(0), Scope::Assigned(7)] {
-            let cursor = Cursor { number: 42, scope };
+            let cursor = Cursor { place: place(42), scope };
             let text = cursor.text(1, &keys);
             assert_eq!(Cursor::read(&text, 1, &keys), Some(cursor));
             assert_eq!(Cursor::read(&text, 2, &keys), None);
@@ -70,5 +92,17 @@ mod tests {
             assert!(cursor.check(Scope::Assigned(8)).is_err());
         }
         assert_eq!(Cursor::read("42", 1, &keys), None);
+    }
+
+    /// Security checklist 58.
+    #[test]
+    fn a_cursor_does_not_say_how_many_changes_there_are() {
+        let keys = Keyring::parse(&Keyring::generate()).unwrap();
+        let text =
+            |number| Cursor { place: place(number), scope: Scope::Assigned(7) }.text(1, &keys);
+        let (few, many) = (text(1), text(1_000_000));
+        assert_eq!(few.len(), many.len());
+        // Nor whether it is another place: the same one reads differently each time.
+        assert_ne!(few, text(1));
     }
 }

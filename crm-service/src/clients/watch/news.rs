@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    model::Batch,
+    model::{Batch, Place},
     sql::{self, Head},
 };
 
@@ -40,8 +40,8 @@ pub struct News {
 
 struct Account {
     told: broadcast::Sender<Arc<Batch>>,
-    /// The number of the last change that was told of.
-    head: Option<i64>,
+    /// The place behind the last change that was told of.
+    head: Option<Place>,
 }
 
 impl News {
@@ -115,7 +115,7 @@ impl News {
         let heads = sql::heads(&self.db, watched).await?;
         for account_id in watched {
             if !heads.iter().any(|head| head.account_id == *account_id) {
-                self.point_to(*account_id, 0);
+                self.point_to(*account_id, Place::BEGINNING);
             }
         }
         let (mut is_all, mut failure) = (true, None);
@@ -130,25 +130,22 @@ impl News {
     }
 
     async fn tell_up_to(&self, head: &Found<Head>) -> Result<bool, Error> {
-        let Head { account_id, number } = **head;
+        let Head { account_id, place } = **head;
         let told = self.accounts().get(&account_id).and_then(|account| account.head);
-        let Some(told) = told.filter(|told| *told <= number) else {
-            self.point_to(account_id, number);
+        let Some(told) = told.filter(|told| told.number < place.number) else {
+            self.point_to(account_id, place);
             return Ok(true);
         };
-        if told == number {
-            return Ok(true);
-        }
         let mut tx = self.db.begin_system(head.system("watch")).await?;
         match sql::behind(&mut tx, told).await {
             Ok((batch, _)) => {
                 let end = batch.end();
                 self.tell(account_id, batch);
-                Ok(end >= number)
+                Ok(end.number >= place.number)
             }
             // Whoever is not there yet learns it by themselves.
             Err(Error::CursorExpired) => {
-                self.point_to(account_id, number);
+                self.point_to(account_id, place);
                 Ok(true)
             }
             Err(error) => Err(error),
@@ -156,7 +153,7 @@ impl News {
     }
 
     /// Tells from where on there will be something to hear, if that is news.
-    fn point_to(&self, account_id: i64, head: i64) {
+    fn point_to(&self, account_id: i64, head: Place) {
         let is_known = |account: &Account| account.head == Some(head);
         if !self.accounts().get(&account_id).is_some_and(is_known) {
             self.tell(account_id, Batch { after: head, changes: Vec::new() });

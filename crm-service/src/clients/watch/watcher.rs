@@ -13,7 +13,7 @@ use tonic::Status;
 
 use super::{
     cursor::Cursor,
-    model::{Batch, Change, seen},
+    model::{Batch, Place, seen},
     news::News,
     sql,
 };
@@ -22,16 +22,16 @@ use crate::visibility::Scope;
 /// How long a stream is silent before it shows that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// One watcher. Numbers alone decide what it is sent: each once, in order, whichever way it
-/// comes.
+/// One watcher. Places alone decide what it is sent: each change once, in order, whichever way
+/// it comes.
 pub struct Watcher {
     caller: Caller,
     scope: Scope,
     keys: Arc<Keyring>,
     news: Arc<News>,
     heard: broadcast::Receiver<Arc<Batch>>,
-    /// The number of the last change that was dealt with.
-    number: i64,
+    /// The place behind the last change that was dealt with.
+    place: Place,
     /// There may be more than what will be heard.
     is_behind: bool,
     /// What it begins with.
@@ -49,9 +49,8 @@ impl Watcher {
         let scope = Scope::of(&caller);
         // Before anything is read, so that what happens meanwhile is heard.
         let heard = news.listen(caller.account_id())?;
-        let (number, first) = (0, None);
-        let mut watcher =
-            Self { caller, scope, keys, news, heard, number, is_behind: false, first };
+        let (place, first) = (Place::BEGINNING, None);
+        let mut watcher = Self { caller, scope, keys, news, heard, place, is_behind: false, first };
         watcher.first = Some(watcher.begin(cursor).await?);
         Ok(watcher)
     }
@@ -59,13 +58,13 @@ impl Watcher {
     async fn begin(&mut self, cursor: Option<Cursor>) -> Result<pb::WatchClientsResponse, Error> {
         let Some(cursor) = cursor else {
             let mut tx = self.news.db().begin(&self.caller).await?;
-            self.number = sql::head(&mut tx).await?;
+            self.place = sql::head(&mut tx).await?;
             return Ok(self.response(Vec::new()));
         };
         cursor.check(self.scope)?;
-        self.number = cursor.number;
+        self.place = cursor.place;
         let batch = self.read().await?;
-        let changes = self.pass(&batch.changes);
+        let changes = self.pass(&batch);
         Ok(self.response(changes))
     }
 
@@ -93,7 +92,7 @@ impl Watcher {
         loop {
             let changes = if self.is_behind {
                 let batch = self.read().await?;
-                self.pass(&batch.changes)
+                self.pass(&batch)
             } else {
                 match timeout_at(heartbeat, self.heard.recv()).await {
                     Ok(Ok(batch)) => self.take(&batch),
@@ -113,12 +112,9 @@ impl Watcher {
 
     /// What of a batch is new.
     fn take(&mut self, batch: &Batch) -> Vec<pb::ClientChange> {
-        // One that ends before the last change dealt with is late, or numbers began anew behind a
-        // restore: the database knows.
-        if batch.after > self.number || batch.end() < self.number {
-            return self.fall_behind();
-        }
-        self.pass(batch.beyond(self.number))
+        // One that does not hold our place is late, or a restore took back what we are behind: the
+        // database knows.
+        if batch.beyond(self.place).is_none() { self.fall_behind() } else { self.pass(batch) }
     }
 
     fn fall_behind(&mut self) -> Vec<pb::ClientChange> {
@@ -129,21 +125,22 @@ impl Watcher {
     /// What the database has behind the last change that was dealt with.
     async fn read(&mut self) -> Result<Batch, Error> {
         let mut tx = self.news.db().begin(&self.caller).await?;
-        let (batch, head) = sql::behind(&mut tx, self.number).await?;
-        self.is_behind = batch.end() < head;
+        let (batch, head) = sql::behind(&mut tx, self.place).await?;
+        self.is_behind = batch.end().number < head.number;
         Ok(batch)
     }
 
-    /// Deals with the next changes: what the caller sees of them.
-    fn pass(&mut self, changes: &[Change]) -> Vec<pb::ClientChange> {
+    /// Deals with what of a batch is new: what the caller sees of it.
+    fn pass(&mut self, batch: &Batch) -> Vec<pb::ClientChange> {
+        let changes = batch.beyond(self.place).unwrap_or_default();
         if let Some(last) = changes.last() {
-            self.number = last.number;
+            self.place = last.place;
         }
         seen(self.scope, changes)
     }
 
     fn cursor(&self) -> Cursor {
-        Cursor { number: self.number, scope: self.scope }
+        Cursor { place: self.place, scope: self.scope }
     }
 
     fn response(&self, changes: Vec<pb::ClientChange>) -> pb::WatchClientsResponse {
