@@ -71,6 +71,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 /// What can be measured.
+#[expect(clippy::doc_markdown, reason = "it is printed as it stands here")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
     /// All of them.

@@ -53,6 +53,11 @@ impl Floor {
         Self { what: what.to_owned(), found, bound, is_upper: false, is_met: found >= bound }
     }
 
+    /// How a line must stand to its reference.
+    pub fn ratio(what: &str, line: &Line, bound: f64) -> Self {
+        Self::at_least(what, line.ratio.map_or(0.0, |ratio| ratio.median), bound)
+    }
+
     pub fn at_most(what: &str, found: f64, bound: f64) -> Self {
         Self { what: what.to_owned(), found, bound, is_upper: true, is_met: found <= bound }
     }

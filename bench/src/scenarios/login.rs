@@ -44,8 +44,8 @@ async fn against_argon2(bench: &Bench<'_>, report: &mut Report) -> Outcome<()> {
     let login = login(bench).await?.target(bench.options.connections).await?;
     let comparison = Comparison::new(bench.options, bench.progress).with_callers(HASHING_THREADS);
     report.lines = comparison.run(&[raw, login]).await?;
-    let found = report.lines[1].ratio.map_or(0.0, |ratio| ratio.median);
-    report.floors.push(Floor::at_least("Login against Argon2 alone", found, 0.95));
+    let floor = Floor::ratio("Login against Argon2 alone", &report.lines[1], 0.95);
+    report.floors.push(floor);
     Ok(())
 }
 
@@ -73,7 +73,7 @@ fn hash() -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-/// The p99 of GetClient with and without a storm, in turn.
+/// The p99 of `GetClient` with and without a storm, in turn.
 async fn during_a_storm(bench: &Bench<'_>, report: &mut Report) -> Outcome<()> {
     let (stack, account) = (bench.stack, bench.stack.account(1_000).await?);
     let connections = bench.options.connections;

@@ -42,8 +42,8 @@ pub async fn run(bench: &Bench<'_>) -> Outcome<Report> {
     let comparison = Comparison::new(bench.options, bench.progress).with_callers(callers);
     let lines = comparison.run(&targets).await?;
     let mut report = Report::new("row-security", "a client by primary key, in a transaction");
-    let found = lines[1].ratio.map_or(0.0, |ratio| ratio.median);
-    report.floors.push(Floor::at_least("row security on against off", found, 0.7));
+    let floor = Floor::ratio("row security on against off", &lines[1], 0.7);
+    report.floors.push(floor);
     report.lines = lines;
     Ok(report)
 }

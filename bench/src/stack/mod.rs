@@ -35,6 +35,8 @@ pub struct Stack {
     pub bare: Service,
     /// crm-service without authorisation, started when it is first asked for.
     open: OnceCell<Service>,
+    /// The same with a lease.
+    lease: OnceCell<Service>,
     accounts: tokio::sync::Mutex<BTreeMap<u64, Arc<Account>>>,
     postgres: Postgres,
     crm_settings: Vec<(String, String)>,
@@ -76,6 +78,7 @@ impl Stack {
             crm,
             bare,
             open: OnceCell::new(),
+            lease: OnceCell::new(),
             accounts: tokio::sync::Mutex::default(),
             postgres,
             crm_settings,
@@ -116,6 +119,17 @@ impl Stack {
                 let mut settings = self.crm_settings.clone();
                 settings.push((OPEN_TO.to_owned(), open_to));
                 Service::start(Role::CrmOpen, &settings)
+            })
+            .await
+    }
+
+    /// crm-service that keeps identity's answers while it holds a lease.
+    pub async fn lease_crm(&self) -> Outcome<&Service> {
+        self.lease
+            .get_or_try_init(|| async {
+                let mut settings = self.crm_settings.clone();
+                settings.push(("CRM_AUTHORIZATION".to_owned(), "lease".to_owned()));
+                Service::start(Role::Crm, &settings)
             })
             .await
     }

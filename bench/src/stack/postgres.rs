@@ -45,7 +45,7 @@ impl Postgres {
 
     async fn migrate(&self, schema: &'static Schema) -> Outcome<()> {
         let pool = PoolSettings { size: 4, role_prefix: String::new() };
-        let settings = DatabaseSettings { url: Secret::new(&self.owner_url()), pool };
+        let settings = DatabaseSettings { url: Secret::new(self.owner_url()), pool };
         migrate(&settings, schema).await?;
         let roles = Roles::new("", schema.name).all().join(", ");
         let member = member(schema.name);
