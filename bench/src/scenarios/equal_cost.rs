@@ -183,7 +183,7 @@ async fn sample(kinds: &mut [Kind], channel: &Channel, from: usize, samples: usi
 /// A line for each kind, and what tells it from the first.
 fn compare(report: &mut Report, call: &str, kinds: &mut [Kind]) {
     let Some((first, others)) = kinds.split_first() else { return };
-    for kind in &*others {
+    for kind in others {
         let verdict = mann_whitney(&kind.took, &first.took);
         let what = format!("{call}: {} told from {}, percent right", kind.name, first.name);
         let right = 50.0 + (verdict.above - 0.5).abs() * 100.0;
