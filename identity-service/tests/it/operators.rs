@@ -186,6 +186,9 @@ fn at_a_terminal(arguments: &str, database: &DatabaseSettings, words: &[&str]) -
         while !seen[asked..].ends_with(b": ") && screen.read(&mut byte).unwrap() == 1 {
             seen.push(byte[0]);
         }
+        // The question is printed just before the terminal shows nothing any more; nobody types
+        // so fast.
+        std::thread::sleep(std::time::Duration::from_millis(700));
         keyboard.write_all(format!("{word}\r").as_bytes()).unwrap();
     }
     screen.read_to_end(&mut seen).unwrap();
