@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crm_service::config::IdentitySettings;
+use crm_service::config::{Authorization, IdentitySettings};
 use identity_service::{SessionSettings, mail::settings::MailSettings};
 use proto::{
     common::v1::Role,
@@ -82,6 +82,7 @@ impl Crm {
                 service_secret: Some(Secret::new(service_secret)),
                 ca_file: None,
             },
+            authorization: Authorization::Call,
             housekeeping: HousekeepingSettings::default(),
             public_url: "http://crm.example".into(),
         };

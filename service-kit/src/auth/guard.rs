@@ -1,9 +1,13 @@
 //! Would whoever opened a stream still be let in?
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use futures::stream::{BoxStream, Stream, StreamExt, try_unfold};
-use tokio::time::{Instant, timeout_at};
+use proto::common::v1::ErrorReason as Reason;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tonic::Status;
 
 use super::{Credential, Gate};
@@ -11,6 +15,8 @@ use crate::{caller::Caller, error::Error, policy::Rule};
 
 /// How often it is asked.
 const EVERY: Duration = Duration::from_secs(5);
+/// When whoever lost a stream may open another one.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What a caller was let in by, so that it can be asked again.
 #[derive(Clone)]
@@ -19,32 +25,68 @@ pub struct Guard {
     rule: Rule,
     credential: Arc<Credential>,
     asked: Instant,
+    /// Of what may have changed since it was asked.
+    news: Option<watch::Receiver<()>>,
+    /// Whether there was somebody then who would tell.
+    held: bool,
 }
 
 impl Guard {
     /// Of a caller whom the gate is about to ask about.
     pub(super) fn new(gate: Arc<Gate>, rule: Rule, credential: Credential) -> Self {
-        Self { gate, rule, credential: Arc::new(credential), asked: Instant::now() }
+        let (credential, asked) = (Arc::new(credential), Instant::now());
+        let news = gate.authenticator.news();
+        Self { gate, rule, credential, asked, news, held: false }
     }
 
     /// The caller as of now, if they are let in.
-    pub(super) async fn ask(&self) -> Result<Caller, Error> {
-        self.gate.identify(self.rule, &self.credential).await
-    }
-
-    /// When it is time to ask again.
-    pub fn due(&self) -> Instant {
-        self.asked + EVERY
+    pub(super) async fn ask(&mut self) -> Result<Caller, Error> {
+        self.asked = Instant::now();
+        // Before it is asked: what happens meanwhile is a reason to ask again.
+        if let Some(news) = &mut self.news {
+            news.mark_unchanged();
+        }
+        let caller = self.gate.identify(self.rule, &self.credential).await?;
+        self.held |= self.gate.authenticator.holds();
+        Ok(caller)
     }
 
     /// The caller as they are by now, where it is time to ask: for a stream that works in steps,
     /// between two of them.
+    ///
+    /// # Errors
+    /// Where they would not be let in any more, or nobody would tell if it were so: a stream that
+    /// relied on being told ends with that.
     pub async fn again(&mut self) -> Result<Option<Caller>, Error> {
-        if self.due() > Instant::now() {
+        if self.held && !self.gate.authenticator.holds() {
+            return Err(Error::Unavailable { reason: Reason::IdentityUnavailable, retry: RETRY });
+        }
+        let has_news = self.news.as_ref().is_some_and(|news| news.has_changed().unwrap_or(false));
+        if !has_news && self.due() > Instant::now() {
             return Ok(None);
         }
-        self.asked = Instant::now();
         self.ask().await.map(Some)
+    }
+
+    /// Completes when it is time to ask [`again`](Self::again).
+    pub async fn is_due(&mut self) {
+        let due = sleep_until(self.due());
+        let news = async {
+            let Some(news) = &mut self.news else { return pending().await };
+            if news.changed().await.is_err() {
+                // Nobody is left who would tell any.
+                return pending().await;
+            }
+            news.mark_changed();
+        };
+        tokio::select! {
+            () = due => {}
+            () = news => {}
+        }
+    }
+
+    fn due(&self) -> Instant {
+        self.asked + EVERY
     }
 
     /// The same stream, for as long as its caller would be let in anew and `still` agrees to what
@@ -76,8 +118,11 @@ impl<T, F: Fn(&Caller) -> Result<(), Error>> Guarded<T, F> {
             if let Some(caller) = self.guard.again().await? {
                 (self.still)(&caller)?;
             }
-            if let Ok(item) = timeout_at(self.guard.due(), self.stream.next()).await {
-                return item.transpose();
+            tokio::select! {
+                // What would end it goes before what it has to say.
+                biased;
+                () = self.guard.is_due() => {}
+                item = self.stream.next() => return item.transpose(),
             }
         }
     }
