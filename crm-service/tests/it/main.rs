@@ -27,6 +27,7 @@ mod housekeeping;
 mod imports;
 mod instalments;
 mod isolation;
+mod lease;
 mod lists;
 mod operators;
 mod outages;
