@@ -24,7 +24,10 @@ pub struct Answered {
 /// Who it is, or why it is nobody.
 #[derive(Debug, Clone)]
 pub enum Known {
-    Somebody { facts: Facts, expire_time: Option<DateTime<Utc>> },
+    Somebody {
+        facts: Facts,
+        expire_time: Option<DateTime<Utc>>,
+    },
     Nobody(Reason),
     /// Somebody whose account is closed.
     Closed,
@@ -159,8 +162,7 @@ mod tests {
     }
 
     fn known(outcome: Outcome) -> Known {
-        let response =
-            pb::ValidateTokenResponse { outcome: Some(outcome), ..Default::default() };
+        let response = pb::ValidateTokenResponse { outcome: Some(outcome), ..Default::default() };
         Answered::try_from(response).unwrap().known
     }
 

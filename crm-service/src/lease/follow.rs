@@ -96,7 +96,9 @@ impl From<Gap> for End {
 impl From<Status> for End {
     fn from(status: Status) -> Self {
         let (code, message) = (status.code(), status.message());
-        Self::Failed(Error::internal(format!("identity-service gives no lease: {code:?} {message}")))
+        Self::Failed(Error::internal(format!(
+            "identity-service gives no lease: {code:?} {message}"
+        )))
     }
 }
 

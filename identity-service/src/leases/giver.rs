@@ -156,9 +156,7 @@ impl Giver {
 /// What is found out later than this is of no use for a lease.
 const IN_TIME: Duration = LEASE;
 
-pub(super) async fn in_time<T>(
-    found: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
+pub(super) async fn in_time<T>(found: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     timeout(IN_TIME, found).await.unwrap_or_else(|_| Err(Error::database_unavailable()))
 }
 

@@ -95,10 +95,10 @@ mod tests {
     fn word(is_all: bool, may_give: bool) -> Word<Revocation> {
         let event = |kind: &str, id| Revocation { account_id: 3, kind: kind.to_owned(), id };
         let events = ["account", "employee", "session", "api_key", "robot"];
-        let numbered = events.into_iter().zip(8..).map(|(kind, number)| Numbered {
-            number,
-            event: event(kind, number * 10),
-        });
+        let numbered = events
+            .into_iter()
+            .zip(8..)
+            .map(|(kind, number)| Numbered { number, event: event(kind, number * 10) });
         let position = Position { epoch: Uuid::from_u128(1), number: 12 };
         Word { reset: false, events: numbered.collect(), position, is_all, may_give }
     }

@@ -324,8 +324,8 @@ fn wrong_about_taking_back(policy: &[Rule]) -> Vec<&str> {
     let reads = ["Get", "List", "BatchGet", "BatchResolve", "Validate", "Watch"];
     let is_wrong = |rule: &&Rule| {
         let (_, name) = rule.method.rsplit_once('/').unwrap();
-        let is_harmless = TAKES_NOTHING_BACK.contains(&name)
-            || reads.iter().any(|read| name.starts_with(read));
+        let is_harmless =
+            TAKES_NOTHING_BACK.contains(&name) || reads.iter().any(|read| name.starts_with(read));
         rule.takes_back == is_harmless
     };
     policy.iter().filter(is_wrong).map(|rule| rule.method).collect()

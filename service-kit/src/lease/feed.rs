@@ -56,7 +56,7 @@ impl Feed {
                 None => head.number,
             };
             let same_epoch = sent.epoch == head.epoch || !kept!(epochs_do_not_compare);
-            same_epoch && (number == sent.number || !kept!(reset_behind_a_gap))
+            same_epoch && (number == sent.number || !kept!(nothing_is_missing))
         });
         if !follows {
             self.sent = Some(head);

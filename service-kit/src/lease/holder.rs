@@ -161,13 +161,7 @@ impl<A: Answer> Holder<A> {
     }
 
     /// Keeps an answer, unless something happened to it since it was read.
-    pub fn keep(
-        &mut self,
-        key: Key,
-        answer: A,
-        asked: Moment,
-        read_at: Option<Position>,
-    ) -> Fate {
+    pub fn keep(&mut self, key: Key, answer: A, asked: Moment, read_at: Option<Position>) -> Fate {
         let (Some(read_at), Some(applied)) = (read_at, self.applied.position()) else {
             return Fate::NotKept;
         };
@@ -232,7 +226,8 @@ mod tests {
     }
 
     fn events(numbers: &[(i64, u32)]) -> Heard<u32> {
-        let numbered = numbers.iter().map(|(number, event)| Numbered { number: *number, event: *event });
+        let numbered =
+            numbers.iter().map(|(number, event)| Numbered { number: *number, event: *event });
         let position = at(numbers.last().unwrap().0);
         Heard { reset: false, events: numbered.collect(), position, lease: None }
     }

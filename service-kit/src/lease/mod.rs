@@ -25,6 +25,8 @@ pub mod wait;
 
 #[cfg(test)]
 mod rules;
+#[cfg(test)]
+mod world;
 
 use std::time::Duration;
 
@@ -53,3 +55,8 @@ macro_rules! kept {
     }};
 }
 pub(crate) use kept;
+
+/// When a lease that was asked for by now is over, as whoever gave it takes it.
+fn surely_over(now: clock::Moment) -> clock::Moment {
+    now + if kept!(note_has_a_margin) { SURELY_OVER } else { LEASE }
+}

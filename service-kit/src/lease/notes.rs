@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::{SURELY_OVER, clock::Moment, log::Position};
+use super::{clock::Moment, log::Position, surely_over};
 
 /// What one giving process knows of the holders that it has met.
 ///
@@ -35,7 +35,7 @@ impl Notes {
     pub fn arrive(&mut self, start: Uuid, now: Moment) {
         self.0.retain(|_, note| note.until > now);
         let note = self.0.entry(start).or_insert(Note { until: now, acknowledged: None });
-        note.until = note.until.max(now + SURELY_OVER);
+        note.until = note.until.max(surely_over(now));
     }
 
     /// A start says how far it has applied the log.
@@ -52,6 +52,11 @@ impl Notes {
         let may_hold = |note: &Note| note.until > now && !note.is_aware(of);
         let starts = self.0.iter().filter(|(_, note)| may_hold(note));
         Unaware { of: Some(of), starts: starts.map(|(start, note)| (*start, note.until)).collect() }
+    }
+
+    #[cfg(test)]
+    pub fn forget(&mut self, start: Uuid) {
+        self.0.remove(&start);
     }
 
     /// How many starts may hold a lease.

@@ -2,42 +2,58 @@
 
 use std::cell::Cell;
 
-/// Each can be switched off.
-#[derive(Debug, Clone, Copy)]
-pub struct Rules {
-    pub epochs_do_not_compare: bool,
-    pub floor_after_reset: bool,
-    pub reset_behind_a_gap: bool,
-    pub reset_drops_what_is_kept: bool,
-    pub events_drop_answers: bool,
-    pub overtaken_answers_fall: bool,
-    pub refusals_fall: bool,
-    pub answers_age: bool,
-    pub answers_expire: bool,
-    pub own_ping: bool,
-    pub from_sending: bool,
-    pub lease_on_every_hit: bool,
-    pub published_late: bool,
-    pub deleted_late: bool,
+macro_rules! rules {
+    ($($rule:ident),* $(,)?) => {
+        /// Each can be switched off.
+        #[derive(Debug, Clone, Copy)]
+        pub struct Rules { $(pub $rule: bool),* }
+
+        impl Rules {
+            pub const ALL: Self = Self { $($rule: true),* };
+
+            /// All but one, for each of them, and what it is called.
+            pub fn all_but_one() -> Vec<(&'static str, Self)> {
+                vec![$((stringify!($rule), Self { $rule: false, ..Self::ALL })),*]
+            }
+        }
+    };
 }
 
-impl Rules {
-    pub const ALL: Self = Self {
-        epochs_do_not_compare: true,
-        floor_after_reset: true,
-        reset_behind_a_gap: true,
-        reset_drops_what_is_kept: true,
-        events_drop_answers: true,
-        overtaken_answers_fall: true,
-        refusals_fall: true,
-        answers_age: true,
-        answers_expire: true,
-        own_ping: true,
-        from_sending: true,
-        lease_on_every_hit: true,
-        published_late: true,
-        deleted_late: true,
-    };
+rules! {
+    // Of places in the log.
+    epochs_do_not_compare,
+    nothing_is_missing,
+    numbers_in_commit_order,
+    // Of whoever gives.
+    note_before_reading,
+    note_outlives_its_stream,
+    note_belongs_to_a_start,
+    note_has_a_margin,
+    read_after_the_ping,
+    // Of the table.
+    row_before_the_first_lease,
+    no_lease_by_a_fenced_row,
+    published_late,
+    deleted_late,
+    // Of whoever waits.
+    wait_after_commit,
+    wait_for_others,
+    repeats_wait,
+    // Of whoever holds.
+    own_ping,
+    from_sending,
+    acknowledged_when_applied,
+    reset_drops_what_is_kept,
+    floor_after_reset,
+    events_drop_answers,
+    one_moment_for_facts_and_number,
+    overtaken_answers_fall,
+    refusals_fall,
+    lease_on_every_hit,
+    joined_answers_are_kept_ones,
+    // Of time; not of the promise, and so with tests of their own.
+    answers_age,
+    answers_expire,
 }
 
 thread_local! {
@@ -47,4 +63,12 @@ thread_local! {
 /// Those that this thread keeps.
 pub fn current() -> Rules {
     CURRENT.get()
+}
+
+/// Does something while others are kept.
+pub fn keeping<T>(rules: Rules, work: impl FnOnce() -> T) -> T {
+    let before = CURRENT.replace(rules);
+    let done = work();
+    CURRENT.set(before);
+    done
 }

@@ -16,11 +16,11 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    SURELY_OVER,
     clock::Moment,
     kept,
     log::Position,
     notes::{Notes, Unaware},
+    surely_over,
 };
 
 /// How often a process shows in its row that it lives.
@@ -105,7 +105,7 @@ impl Watchman {
             }
             if row.is_fenced {
                 let fenced = *seen.fenced.get_or_insert(now);
-                if now >= fenced + SURELY_OVER || !kept!(deleted_late) {
+                if now >= surely_over(fenced) || !kept!(deleted_late) {
                     orders.delete.push(row.id);
                 }
             } else if now >= seen.since + GONE_AFTER {

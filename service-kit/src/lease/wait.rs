@@ -3,10 +3,11 @@
 use uuid::Uuid;
 
 use super::{
-    SURELY_OVER,
     clock::Moment,
+    kept,
     log::Position,
     notes::{Notes, Unaware},
+    surely_over,
     table::Row,
 };
 
@@ -31,18 +32,19 @@ impl Wait {
         notes: &Notes,
         now: Moment,
     ) -> Self {
-        let others = rows.iter().filter(|row| own != Some(row.id) && !row.published.covers(head));
+        let lacks = |row: &&Row| own != Some(row.id) && !row.published.covers(head);
+        let others = rows.iter().filter(lacks).filter(|_| kept!(wait_for_others));
         Self {
             head: Some(head),
             own: notes.unaware(head, now),
             others: others.map(|row| row.id).collect(),
-            until: now + SURELY_OVER,
+            until: surely_over(now),
         }
     }
 
     /// Where neither could be read: as long as any lease can last.
     pub fn in_the_dark(now: Moment) -> Self {
-        Self { head: None, own: Unaware::default(), others: vec![], until: now + SURELY_OVER }
+        Self { head: None, own: Unaware::default(), others: vec![], until: surely_over(now) }
     }
 
     /// Whether it depends on what other processes publish.
@@ -54,9 +56,8 @@ impl Wait {
     /// those that are gone do no more.
     pub fn look(&mut self, rows: &[Row]) {
         let Some(head) = self.head else { return };
-        self.others.retain(|id| {
-            rows.iter().any(|row| row.id == *id && !row.published.covers(head))
-        });
+        self.others
+            .retain(|id| rows.iter().any(|row| row.id == *id && !row.published.covers(head)));
     }
 
     /// Whether nobody can hold a lease any more that was given without the word.
@@ -104,8 +105,7 @@ mod tests {
     fn it_lasts_until_ones_own_holders_know_and_the_others_have_published() {
         let (mut notes, crm) = (Notes::default(), Uuid::from_u128(3));
         notes.arrive(crm, ms(0));
-        let mut wait =
-            Wait::begin(at(5), &[row(OWN, 0), row(OTHER, 4)], Some(OWN), &notes, ms(10));
+        let mut wait = Wait::begin(at(5), &[row(OWN, 0), row(OTHER, 4)], Some(OWN), &notes, ms(10));
         assert!(wait.is_for_others() && !wait.is_over(&notes, ms(10)));
         notes.acknowledge(crm, at(5));
         assert!(!wait.is_over(&notes, ms(20)));

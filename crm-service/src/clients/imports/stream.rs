@@ -18,7 +18,7 @@ use service_kit::{
     fields::{Fields, Flaw, Violations, request_id},
     keys::Keyring,
 };
-use tokio::time::{Instant, timeout, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Status, Streaming};
 
 use super::{
