@@ -49,6 +49,7 @@ mod statistics;
 mod stripe_customers;
 mod stripe_webhook;
 mod support;
+mod taking_back;
 mod till;
 mod visibility;
 mod watch;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 
-use super::{ANSWER_AGE, clock::Moment, kept};
+use super::{ANSWER_AGE, clock::Moment, kept, log::Numbered};
 
 /// What an answer is known by: the digest of what it was asked about.
 pub type Key = [u8; 32];
@@ -66,17 +66,14 @@ impl<A: Answer> Cache<A> {
     }
 
     /// Drops whatever something happened to.
-    pub fn touch<'e>(&mut self, events: impl Iterator<Item = &'e A::Event> + Clone)
-    where
-        A::Event: 'e,
-    {
-        if events.clone().next().is_none() {
+    pub fn touch(&mut self, events: &[Numbered<A::Event>]) {
+        if events.is_empty() {
             return;
         }
         if kept!(refusals_fall) {
             self.refusals.clear();
         }
-        let is_touched = |answer: &A| events.clone().any(|event| answer.is_touched_by(event));
+        let is_touched = |answer: &A| events.iter().any(|it| answer.is_touched_by(&it.event));
         self.answers.kept.retain(|_, kept| !is_touched(&kept.answer));
     }
 
@@ -186,9 +183,9 @@ mod tests {
         for (number, of) in [(1, Some(1)), (2, Some(2)), (3, None)] {
             cache.insert(key(number), Of(of, None), ms(0));
         }
-        cache.touch([].iter());
+        cache.touch(&[]);
         assert_eq!(cache.len(), 3);
-        cache.touch([2, 7].iter());
+        cache.touch(&[2, 7].map(|event| Numbered { number: 1, event }));
         assert!(cache.find(&key(1), ms(1), today).is_some());
         assert_eq!(cache.len(), 1);
         cache.clear();

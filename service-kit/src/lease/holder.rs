@@ -115,7 +115,7 @@ impl<A: Answer> Holder<A> {
         } else {
             self.applied.follows(&heard.events, heard.position)?;
             if kept!(events_drop_answers) {
-                self.cache.touch(heard.events.iter().map(|numbered| &numbered.event));
+                self.cache.touch(&heard.events);
             }
             self.applied.extend(heard.events, heard.position);
         }

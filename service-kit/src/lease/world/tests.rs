@@ -53,9 +53,12 @@ enum Step {
     Sweep(usize),
 }
 
+/// Makes a step of some number or time, and of two small numbers.
+type Make = fn(u64, usize, usize) -> Step;
+
 /// Some kinds of steps come more often than others. A number says which it is and what it is
 /// about: making many of them costs nothing.
-const KINDS: &[(u32, fn(u64, usize, usize) -> Step)] = &[
+const KINDS: &[(u32, Make)] = &[
     (8, |time, _, _| Step::Wait(1 + time % 300)),
     (1, |time, _, _| Step::Wait(900 + time % 500)),
     (2, |_, holder, giver| Step::Connect(holder % 2, giver % 2)),
