@@ -97,10 +97,9 @@ impl<'a> Scene<'a> {
     /// What the callers show.
     async fn shown(&self, act: Act) -> Person {
         let token = match act {
-            Act::LogOutSession
-            | Act::RevokeSession
-            | Act::RevokeOtherSessions
-            | Act::Replay => &self.session.access_token,
+            Act::LogOutSession | Act::RevokeSession | Act::RevokeOtherSessions | Act::Replay => {
+                &self.session.access_token
+            }
             Act::RevokeKey | Act::DemoteMaker => &self.key.secret,
             _ => &self.bob.token,
         };
