@@ -93,9 +93,10 @@ fn between(
     (ins.len(), outs.into_iter().filter_map(Result::err).collect())
 }
 
-/// From when on nobody is let in, and until when, because identity cannot be asked: let in for as
-/// long as a lease at most, then UNAVAILABLE.
-fn is_closed(calls: &[(Instant, Result<(), Code>)], from: Instant, to: Instant) {
+/// Identity cannot be asked from then on, and answers again after so long, not waited for by those
+/// who ask shortly before: let in for as long as a lease at most, then UNAVAILABLE.
+fn is_closed(calls: &[(Instant, Result<(), Code>)], from: Instant, answers_after: Duration) {
+    let to = from + answers_after.saturating_sub(Duration::from_millis(200));
     let (ins, outs) = between(calls, from + LEASE, to);
     assert_eq!(ins, 0, "let in after the lease was over");
     assert!(outs.len() > 50, "{outs:?}");
@@ -170,20 +171,20 @@ async fn while_identity_is_stopped_or_gone_nobody_is_let_in_longer_than_a_lease(
     identity.signal(Signal::STOP);
     let stopped = Instant::now();
     wait_until(stopped + LONG).await;
-    let woken = Instant::now();
+    let stopped_for = stopped.elapsed();
     identity.signal(Signal::CONT);
     busy.is_let_in().await;
     // Whoever began later may have been answered after it woke, and rightly.
-    is_closed(&busy.so_far(), stopped, woken - ANSWER_TIMEOUT - Duration::from_millis(200));
+    is_closed(&busy.so_far(), stopped, stopped_for.saturating_sub(ANSWER_TIMEOUT));
 
     identity.kill();
     let killed = Instant::now();
     wait_until(killed + Duration::from_secs(4)).await;
-    let back = Instant::now();
+    let gone_for = killed.elapsed();
     let _identity = stage.services.start_identity();
     busy.is_let_in().await;
     let calls = busy.end().await;
-    is_closed(&calls, killed, back - Duration::from_millis(200));
+    is_closed(&calls, killed, gone_for);
 }
 
 /// What the process that is gone knew of leases is in nobody's memory any more.
@@ -234,7 +235,7 @@ async fn whoever_is_cut_off_from_identity_lets_nobody_in_whom_it_took_something_
         }
         let calls = busy.end().await;
         assert_eq!(between(&calls, answered, Instant::now()).0, 0, "{passage:?}");
-        is_closed(&calls, cut, healed - ANSWER_TIMEOUT - Duration::from_millis(200));
+        is_closed(&calls, cut, (healed - cut).saturating_sub(ANSWER_TIMEOUT));
         // For the next time.
         let is_active = Some(true);
         let employee = Some(id::Employee { id: stage.bob_id, is_active, ..Default::default() });
@@ -265,7 +266,7 @@ async fn an_identity_without_its_database_gives_no_lease() {
         proxy.set(Passage::Open);
         busy.is_let_in().await;
         let calls = busy.end().await;
-        is_closed(&calls, cut, healed - ANSWER_TIMEOUT - Duration::from_millis(200));
+        is_closed(&calls, cut, (healed - cut).saturating_sub(ANSWER_TIMEOUT));
     }
 }
 

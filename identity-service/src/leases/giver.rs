@@ -104,7 +104,7 @@ impl Giver {
             return Ok(own);
         }
         let id = Uuid::new_v4();
-        sql::insert(&self.db, id).await?;
+        Box::pin(sql::insert(&self.db, id)).await?;
         self.state().own = Some(id);
         self.news.send_replace(());
         Ok(id)

@@ -84,7 +84,7 @@ impl Keeper {
             return Ok(());
         }
         tracing::warn!(?fence, ?delete, "a process that gave leases is gone");
-        in_time(sql::clear(&self.giver.db, &fence, &delete)).await
+        in_time(Box::pin(sql::clear(&self.giver.db, &fence, &delete))).await
     }
 
     fn take_in(&self, head: Position, rows: &[Row]) -> (Option<Uuid>, Option<Position>, Orders) {
@@ -104,7 +104,7 @@ impl Keeper {
         if self.shown == Some((own, place)) && !is_due {
             return Ok(());
         }
-        in_time(sql::publish(&self.giver.db, own, place)).await?;
+        in_time(Box::pin(sql::publish(&self.giver.db, own, place))).await?;
         (self.shown, self.beat) = (Some((own, place)), Some(now));
         Ok(())
     }

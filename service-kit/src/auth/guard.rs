@@ -130,7 +130,10 @@ impl<T, F: Fn(&Caller) -> Result<(), Error>> Guarded<T, F> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    };
 
     use futures::stream::{pending, repeat};
     use proto::{
@@ -151,14 +154,19 @@ mod tests {
 
     const RULE: Rule = rule("/a.Service/Watch", Access::AtLeast(Role::Admin));
 
-    /// Says what it was told to say, and how often it was asked.
-    struct Scripted(Mutex<(Result<Role, Reason>, u32)>);
+    /// Says what it was told to say, and how often it was asked; and lets know when it would say
+    /// something else, where it does.
+    struct Scripted {
+        said: Mutex<(Result<Role, Reason>, u32)>,
+        news: Option<watch::Sender<()>>,
+        holds: AtomicBool,
+    }
 
     #[tonic::async_trait]
     impl Authenticator for Scripted {
         async fn authenticate(&self, credential: &Credential) -> Result<Facts, Error> {
             assert_eq!(credential.expose(), "hers");
-            let mut script = self.0.lock().unwrap();
+            let mut script = self.said.lock().unwrap();
             script.1 += 1;
             Ok(Facts {
                 account_id: 7,
@@ -172,10 +180,30 @@ mod tests {
                 account_closed: false,
             })
         }
+
+        fn news(&self) -> Option<watch::Receiver<()>> {
+            self.news.as_ref().map(watch::Sender::subscribe)
+        }
+
+        fn holds(&self) -> bool {
+            self.holds.load(Ordering::Relaxed)
+        }
     }
 
     fn scripted() -> (Arc<Scripted>, Guard) {
-        let script = Arc::new(Scripted(Mutex::new((Ok(Role::Admin), 0))));
+        guarded(None)
+    }
+
+    /// By one who lets know.
+    async fn told() -> (Arc<Scripted>, Guard) {
+        let (script, mut guard) = guarded(Some(watch::Sender::new(())));
+        guard.ask().await.unwrap();
+        (script, guard)
+    }
+
+    fn guarded(news: Option<watch::Sender<()>>) -> (Arc<Scripted>, Guard) {
+        let (said, holds) = (Mutex::new((Ok(Role::Admin), 0)), AtomicBool::new(news.is_some()));
+        let script = Arc::new(Scripted { said, news, holds });
         let gate = Gate {
             policy: Policy::new(&[RULE]),
             authenticator: script.clone(),
@@ -201,8 +229,8 @@ mod tests {
             let mut silent = guard.over(pending::<Result<(), Status>>(), |_| Ok(()));
             let goes_on = tokio::time::timeout(Duration::from_secs(3600), silent.next()).await;
             assert!(goes_on.is_err());
-            assert_eq!(script.0.lock().unwrap().1, 3600 / 5);
-            script.0.lock().unwrap().0 = change;
+            assert_eq!(script.said.lock().unwrap().1, 3600 / 5);
+            script.said.lock().unwrap().0 = change;
             let began = Instant::now();
             let last = silent.next().await.unwrap().unwrap_err();
             assert_eq!(reason(&last), reason_text(refusal));
@@ -218,10 +246,43 @@ mod tests {
         for _ in 0..3 {
             busy.next().await.unwrap().unwrap();
         }
-        assert_eq!(script.0.lock().unwrap().1, 0);
-        script.0.lock().unwrap().0 = Err(Reason::TokenInvalid);
+        assert_eq!(script.said.lock().unwrap().1, 0);
+        script.said.lock().unwrap().0 = Err(Reason::TokenInvalid);
         sleep(EVERY).await;
         assert!(busy.next().await.unwrap().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_something_changed_it_is_asked_at_once() {
+        let (script, guard) = told().await;
+        let mut silent = guard.over(pending::<Result<(), Status>>(), |_| Ok(()));
+        let tell = || script.news.as_ref().unwrap().send_replace(());
+        for asked in 2..5 {
+            tell();
+            assert!(tokio::time::timeout(EVERY / 2, silent.next()).await.is_err(), "it goes on");
+            assert_eq!(script.said.lock().unwrap().1, asked);
+        }
+        script.said.lock().unwrap().0 = Err(Reason::TokenRevoked);
+        tell();
+        let began = Instant::now();
+        assert_eq!(reason(&silent.next().await.unwrap().unwrap_err()), "TOKEN_REVOKED");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_sent_any_more_once_nobody_would_tell_what_changes() {
+        let (script, guard) = told().await;
+        let mut busy = guard.over(repeat(()).map(Ok::<_, Status>), |_| Ok(()));
+        busy.next().await.unwrap().unwrap();
+        script.holds.store(false, Ordering::Relaxed);
+        let last = busy.next().await.unwrap().unwrap_err();
+        assert_eq!(reason(&last), "IDENTITY_UNAVAILABLE");
+        assert_eq!(script.said.lock().unwrap().1, 1, "it is not asked");
+        // A stream that began without goes on without, and is looked at now and then.
+        let (script, mut guard) = told().await;
+        script.holds.store(false, Ordering::Relaxed);
+        guard.held = false;
+        assert!(guard.again().await.unwrap().is_none());
     }
 
     #[tokio::test(start_paused = true)]
