@@ -15,7 +15,7 @@ use service_kit::{
 };
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -122,7 +122,7 @@ impl Follower {
     /// Asks and hears on one stream; `got_on` once something was heard.
     async fn follow(&self, got_on: &mut bool) -> Result<Infallible, End> {
         let mut stream = self.open().await?;
-        let mut pings = interval(PING_EVERY);
+        let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         // Late ones are not made up for: only the last one counts.
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Moment::now();
@@ -138,39 +138,34 @@ impl Follower {
                     if Moment::now() >= heard + SILENCE {
                         return Err(Status::unavailable("no sign of life").into());
                     }
-                    stream.ping(&self.keeper)?;
+                    stream.sender.ping(&self.keeper)?;
                 }
             }
         }
     }
 
+    /// It opens with the first ping.
     async fn open(&self) -> Result<Stream, End> {
         let number = self.keeper.holder().open();
         let (requests, outgoing) = mpsc::channel(UNDER_WAY);
+        let sender = Sender { start_id: self.start_id.clone(), requests };
+        sender.ping(&self.keeper)?;
         let identity = self.keeper.identity();
         let question = identity.0.question(ReceiverStream::new(outgoing));
         let mut tokens = identity.0.tokens();
         let opened = timeout(SILENCE, tokens.watch_revocations(question)).await;
         let opened = opened.unwrap_or_else(|_| Err(Status::unavailable("no sign of life")));
-        let responses = opened?.into_inner();
-        Ok(Stream { number, start_id: self.start_id.clone(), requests, responses })
+        Ok(Stream { number, sender, responses: opened?.into_inner() })
     }
 }
 
 struct Stream {
     number: u64,
-    start_id: String,
-    requests: mpsc::Sender<pb::WatchRevocationsRequest>,
+    sender: Sender,
     responses: Streaming<pb::WatchRevocationsResponse>,
 }
 
 impl Stream {
-    /// The clock is read before the ping goes out.
-    fn ping(&self, keeper: &Keeper) -> Result<(), End> {
-        let ping = keeper.holder().ping(Moment::now());
-        self.send(ping)
-    }
-
     /// Takes in what came and, if it was news, says so: to those who have a stream open, and to
     /// identity-service, where somebody waits for it.
     fn hear(&self, keeper: &Keeper, response: pb::WatchRevocationsResponse) -> Result<(), End> {
@@ -182,9 +177,23 @@ impl Stream {
         };
         if is_news {
             keeper.tell_news();
-            self.send(Ping { number: 0, applied })?;
+            self.sender.send(Ping { number: 0, applied })?;
         }
         Ok(())
+    }
+}
+
+/// What goes out by a stream.
+struct Sender {
+    start_id: String,
+    requests: mpsc::Sender<pb::WatchRevocationsRequest>,
+}
+
+impl Sender {
+    /// The clock is read before the ping goes out.
+    fn ping(&self, keeper: &Keeper) -> Result<(), End> {
+        let ping = keeper.holder().ping(Moment::now());
+        self.send(ping)
     }
 
     fn send(&self, ping: Ping) -> Result<(), End> {

@@ -272,6 +272,17 @@ impl Identity {
         identity
     }
 
+    /// Another process of identity-service, on the same database.
+    pub async fn beside(&self) -> (Channel, Running) {
+        let server = ServerSettings::loopback();
+        let bound = Bound::bind(&server).await.unwrap();
+        let app = identity_service::app(&self.settings, None).await.unwrap();
+        let (at, stop) = (channel(bound.address()), CancellationToken::new());
+        let stopped = stop.clone();
+        let ended = tokio::spawn(async move { serve(app, bound, &server, stopped).await.unwrap() });
+        (at, (stop, ended))
+    }
+
     /// Ends it as a restart would: its port is closed until it is started again.
     pub async fn stop(&mut self) {
         let (stop, ended) = self.running.take().unwrap();

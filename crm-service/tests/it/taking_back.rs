@@ -67,6 +67,8 @@ const ACTS: [Act; 15] = [
 /// A super admin, somebody who works for her, and what is shown and then taken back.
 struct Scene<'a> {
     crm: &'a Crm,
+    /// By which process of identity-service it is taken back.
+    identity: Channel,
     ana: Person,
     bob: Person,
     bob_id: i64,
@@ -75,7 +77,7 @@ struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    async fn set(crm: &'a Crm, name: &str) -> Self {
+    async fn set(crm: &'a Crm, identity: &Channel, name: &str) -> Self {
         let ana = crm.sign_up(&format!("ana{name}")).await;
         let bob = crm.add(&ana, &format!("bob{name}"), Role::SuperAdmin).await;
         let bob_id = crm.id_of(&bob).await;
@@ -91,7 +93,7 @@ impl<'a> Scene<'a> {
         let request = id::CreateApiKeyRequest { api_key: Some(api_key), ..Default::default() };
         let mut keys = ApiKeyServiceClient::new(crm.identity.channel.clone());
         let key = keys.create_api_key(signed(&bob, request)).await.unwrap().into_inner();
-        Self { crm, ana, bob, bob_id, session, key }
+        Self { crm, identity: identity.clone(), ana, bob, bob_id, session, key }
     }
 
     /// What the callers show.
@@ -112,7 +114,7 @@ impl<'a> Scene<'a> {
 
     /// Takes it back, and returns when that was answered.
     async fn take_back(&self, act: Act) -> Instant {
-        let identity = || self.crm.identity.channel.clone();
+        let identity = || self.identity.clone();
         let (mut auth, id) = (AuthServiceClient::new(identity()), self.bob_id);
         match act {
             Act::LogOut => {
@@ -173,13 +175,13 @@ impl<'a> Scene<'a> {
         let (id, role) = (self.bob_id, role.into());
         let employee = Some(id::Employee { id, role, ..Default::default() });
         let request = id::UpdateEmployeeRequest { employee, ..Default::default() };
-        let mut employees = EmployeeServiceClient::new(self.crm.identity.channel.clone());
+        let mut employees = EmployeeServiceClient::new(self.identity.clone());
         employees.update_employee(signed(&self.ana, request)).await.unwrap();
     }
 
     async fn revoke_all(&self, target: Target) {
         let request = id::RevokeAllSessionsRequest { target: Some(target) };
-        let mut auth = AuthServiceClient::new(self.crm.identity.channel.clone());
+        let mut auth = AuthServiceClient::new(self.identity.clone());
         auth.revoke_all_sessions(signed(&self.ana, request)).await.unwrap();
     }
 }
@@ -242,10 +244,24 @@ async fn no_request_is_let_in_that_began_after_it_was_taken_back() {
     let (other, _running) = crm.beside().await;
     let channels = [crm.channel.clone(), other];
     for (number, act) in ACTS.into_iter().enumerate() {
-        let scene = Scene::set(&crm, &number.to_string()).await;
+        let scene = Scene::set(&crm, &crm.identity.channel, &number.to_string()).await;
         let (before, after) = try_out(&scene, act, &channels).await;
         assert!(before >= 10 && after >= 10, "{act:?}: {before} before, {after} after");
     }
     let kept = "authorization_answers_total{service=\"crm-service\",source=\"kept\"";
     assert!(crm.figure(kept).await > 100, "what is kept was used");
+}
+
+/// The one that lends is not the one by which it is taken back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nor_one_that_began_after_another_process_of_identity_took_it_back() {
+    let crm = Crm::leased().await;
+    let (identity, _running) = crm.identity.beside().await;
+    let channels = [crm.channel.clone()];
+    let acts = [Act::LogOut, Act::Demote, Act::RevokeAllOfAccount, Act::RevokeKey, Act::Replay];
+    for (number, act) in acts.into_iter().enumerate() {
+        let scene = Scene::set(&crm, &identity, &number.to_string()).await;
+        let (before, after) = try_out(&scene, act, &channels).await;
+        assert!(before >= 5 && after >= 5, "{act:?}: {before} before, {after} after");
+    }
 }

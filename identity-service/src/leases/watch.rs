@@ -32,10 +32,17 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(giver: Arc<Giver>, requests: Streaming<pb::WatchRevocationsRequest>) -> Self {
-        let news = giver.news();
-        let feed = Feed::default();
-        Self { giver, requests, news, feed, start: None, owed: None, was_silent: false }
+    /// With the first request, without which nobody knows who it is.
+    pub async fn begin(
+        giver: Arc<Giver>,
+        mut requests: Streaming<pb::WatchRevocationsRequest>,
+    ) -> Result<Self, Status> {
+        let (news, feed) = (giver.news(), Feed::default());
+        let first = requests.message().await?.unwrap_or_default();
+        let mut watch =
+            Self { giver, requests, news, feed, start: None, owed: None, was_silent: false };
+        watch.take(&first)?;
+        Ok(watch)
     }
 
     /// The next response; none, when the holder has gone.
@@ -48,7 +55,6 @@ impl Watch {
                 // It asks again before long.
                 self.owed = None;
             }
-            let has_begun = self.start.is_some();
             tokio::select! {
                 // What the holder says goes first: it may be what somebody waits for.
                 biased;
@@ -56,7 +62,7 @@ impl Watch {
                     Some(request) => self.take(&request)?,
                     None => return Ok(None),
                 },
-                _giver_is_ours = self.news.changed(), if has_begun => {
+                _giver_is_ours = self.news.changed() => {
                     let word = self.read().await;
                     if let Some(word) = word.filter(|word| word.reset || !word.events.is_empty()) {
                         return Ok(Some(self.say(word)));

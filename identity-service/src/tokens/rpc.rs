@@ -46,7 +46,7 @@ impl TokenService for Tokens {
         &self,
         request: Request<Streaming<pb::WatchRevocationsRequest>>,
     ) -> Reply<Self::WatchRevocationsStream> {
-        let watch = Watch::new(self.giver.clone(), request.into_inner());
+        let watch = Watch::begin(self.giver.clone(), request.into_inner()).await?;
         let responses = try_unfold(watch, |mut watch| async move {
             let response = watch.next().await?;
             Ok(response.map(|response| (response, watch)))

@@ -24,11 +24,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Longer than anything takes that waits for nobody, and well below what waiting takes.
 const AT_ONCE: Duration = Duration::from_millis(700);
 
+type Responses = Streaming<pb::WatchRevocationsResponse>;
+
 /// A process that keeps answers, as far as can be seen from outside.
 struct Holder {
     start_id: String,
     requests: mpsc::UnboundedSender<pb::WatchRevocationsRequest>,
-    responses: Streaming<pb::WatchRevocationsResponse>,
+    /// Until it is open, which takes a first request.
+    opening: Option<JoinHandle<Result<Responses, Status>>>,
+    responses: Option<Responses>,
     ping: i64,
     applied: Option<pb::LogPosition>,
 }
@@ -49,8 +53,11 @@ impl Holder {
         let (requests, outgoing) = mpsc::unbounded_channel();
         let outgoing = from_service(UnboundedReceiverStream::new(outgoing));
         let mut tokens = TokenServiceClient::new(identity.channel.clone());
-        let responses = tokens.watch_revocations(outgoing).await.unwrap().into_inner();
-        Self { start_id: start_id.to_owned(), requests, responses, ping: 0, applied }
+        let opening = tokio::spawn(async move {
+            tokens.watch_revocations(outgoing).await.map(tonic::Response::into_inner)
+        });
+        let (opening, responses) = (Some(opening), None);
+        Self { start_id: start_id.to_owned(), requests, opening, responses, ping: 0, applied }
     }
 
     fn send(&self, ping: i64, applied: Option<pb::LogPosition>) {
@@ -76,8 +83,15 @@ impl Holder {
         self.send(0, self.applied.clone());
     }
 
+    async fn message(&mut self) -> Result<Option<pb::WatchRevocationsResponse>, Status> {
+        if let Some(opening) = self.opening.take() {
+            self.responses = Some(opening.await.unwrap()?);
+        }
+        self.responses.as_mut().unwrap().message().await
+    }
+
     async fn next(&mut self) -> pb::WatchRevocationsResponse {
-        let response = timeout(PATIENCE, self.responses.message()).await.expect("in time");
+        let response = timeout(PATIENCE, self.message()).await.expect("in time");
         response.unwrap().expect("the stream goes on")
     }
 
@@ -380,14 +394,14 @@ async fn nobody_is_watched_for_who_does_not_say_who_they_are() {
     for start in ["", "crm"] {
         let mut holder = Holder::start(&identity, start, None).await;
         holder.send(1, None);
-        let refused = holder.responses.message().await.unwrap_err();
+        let refused = holder.message().await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
     }
     let mut holder = Holder::leased(&identity).await;
     holder.start_id = Uuid::new_v4().to_string();
     holder.send(2, None);
     let refused = loop {
-        match holder.responses.message().await {
+        match holder.message().await {
             Ok(news) => assert!(news.is_some()),
             Err(refused) => break refused,
         }

@@ -143,11 +143,6 @@ impl<A: Answer> Holder<A> {
         self.until.is_some_and(|until| now < until) || !kept!(lease_on_every_hit)
     }
 
-    /// When the lease is over, if there ever was one.
-    pub fn until(&self) -> Option<Moment> {
-        self.until
-    }
-
     /// An answer that may be used for a request which began before `now`: the lease first, and
     /// then what is there.
     pub fn find(&self, key: &Key, now: Moment, today: DateTime<Utc>) -> Found<A> {
