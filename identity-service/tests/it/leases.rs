@@ -378,14 +378,24 @@ async fn the_row_of_a_process_that_is_gone_goes_in_two_steps() {
 async fn no_lease_is_given_by_a_row_that_is_fenced_or_gone_and_then_by_a_new_one() {
     let identity = Identity::start().await;
     let mut holder = Holder::leased(&identity).await;
+    let mut rows = Vec::new();
     for take in
         ["UPDATE identity.lease_givers SET is_fenced = true", "DELETE FROM identity.lease_givers"]
     {
+        rows.extend(giving(&identity).await);
         identity.database.execute(take).await;
-        let refused = holder.ask().await;
-        assert_eq!(refused.lease, None, "{take}");
-        assert!(holder.ask().await.lease.is_some(), "{take}");
+        while holder.ask().await.lease.is_none() {}
+        let new = giving(&identity).await;
+        assert_eq!(new.len(), 1, "{take}");
+        assert!(!rows.contains(&new[0]), "{take}: a lease by a row that was taken away");
     }
+}
+
+/// By which leases can be given.
+async fn giving(identity: &Identity) -> Vec<Uuid> {
+    let rows: Vec<(Uuid,)> =
+        identity.rows("SELECT id FROM identity.lease_givers WHERE NOT is_fenced").await;
+    rows.into_iter().map(|(id,)| id).collect()
 }
 
 #[tokio::test]
