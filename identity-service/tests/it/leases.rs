@@ -384,7 +384,10 @@ async fn no_lease_is_given_by_a_row_that_is_fenced_or_gone_and_then_by_a_new_one
     {
         rows.extend(giving(&identity).await);
         identity.database.execute(take).await;
-        while holder.ask().await.lease.is_none() {}
+        let began = Instant::now();
+        while holder.ask().await.lease.is_none() {
+            assert!(began.elapsed() < PATIENCE, "{take}: there is none by a new row");
+        }
         let new = giving(&identity).await;
         assert_eq!(new.len(), 1, "{take}");
         assert!(!rows.contains(&new[0]), "{take}: a lease by a row that was taken away");
