@@ -38,18 +38,18 @@ struct Holder {
 }
 
 impl Holder {
-    async fn of(identity: &Identity) -> Self {
-        Self::start(identity, &Uuid::new_v4().to_string(), None).await
+    fn of(identity: &Identity) -> Self {
+        Self::start(identity, &Uuid::new_v4().to_string(), None)
     }
 
     /// One that has a lease.
     async fn leased(identity: &Identity) -> Self {
-        let mut holder = Self::of(identity).await;
+        let mut holder = Self::of(identity);
         assert!(holder.ask().await.lease.is_some());
         holder
     }
 
-    async fn start(identity: &Identity, start_id: &str, applied: Option<pb::LogPosition>) -> Self {
+    fn start(identity: &Identity, start_id: &str, applied: Option<pb::LogPosition>) -> Self {
         let (requests, outgoing) = mpsc::unbounded_channel();
         let outgoing = from_service(UnboundedReceiverStream::new(outgoing));
         let mut tokens = TokenServiceClient::new(identity.channel.clone());
@@ -125,7 +125,7 @@ async fn took(call: JoinHandle<Result<Duration, Status>>) -> Duration {
 async fn a_ping_is_answered_with_all_that_happened_and_a_lease() {
     let identity = Identity::start().await;
     let ana = identity.sign_up("ana").await;
-    let mut holder = Holder::of(&identity).await;
+    let mut holder = Holder::of(&identity);
     let first = holder.ask().await;
     let head = first.position.clone().unwrap();
     assert!(first.reset && first.revocations.is_empty(), "it stands nowhere yet");
@@ -149,7 +149,7 @@ async fn a_ping_is_answered_with_all_that_happened_and_a_lease() {
 async fn it_goes_on_where_it_was_unless_that_is_gone() {
     let identity = Identity::start().await;
     let ana = identity.sign_up("ana").await;
-    let mut holder = Holder::of(&identity).await;
+    let mut holder = Holder::of(&identity);
     let before = holder.ask().await.position.unwrap();
     drop(holder);
     let (again, _) = tokio::join!(identity.log_in(&ana.email), async {
@@ -158,7 +158,7 @@ async fn it_goes_on_where_it_was_unless_that_is_gone() {
     let again = identity.log_in(&again.email).await;
     took(revoke_all(&identity, &again)).await;
     let start = Uuid::new_v4().to_string();
-    let mut back = Holder::start(&identity, &start, Some(before.clone())).await;
+    let mut back = Holder::start(&identity, &start, Some(before.clone()));
     let answer = back.ask().await;
     assert!(!answer.reset && answer.lease.is_some());
     let numbers: Vec<_> = answer.revocations.iter().map(|it| it.number).collect();
@@ -168,20 +168,20 @@ async fn it_goes_on_where_it_was_unless_that_is_gone() {
     let other_epoch = pb::LogPosition { epoch: Uuid::new_v4().to_string(), ..head.clone() };
     let ahead = pb::LogPosition { number: head.number + 1, ..head.clone() };
     for gone in [other_epoch, ahead] {
-        let mut holder = Holder::start(&identity, &start, Some(gone)).await;
+        let mut holder = Holder::start(&identity, &start, Some(gone));
         let answer = holder.ask().await;
         assert!(answer.reset && answer.lease.is_some());
         assert_eq!(answer.position.as_ref(), Some(&head));
     }
     let sweep = format!("DELETE FROM identity.revocations WHERE number <= {}", before.number + 1);
     identity.database.execute(&sweep).await;
-    assert!(Holder::start(&identity, &start, Some(before)).await.ask().await.reset);
+    assert!(Holder::start(&identity, &start, Some(before)).ask().await.reset);
 }
 
 #[tokio::test]
 async fn more_than_fits_comes_in_parts_and_the_lease_with_the_last() {
     let identity = Identity::start().await;
-    let mut holder = Holder::of(&identity).await;
+    let mut holder = Holder::of(&identity);
     let before = holder.ask().await.position.unwrap();
     drop(holder);
     identity
@@ -194,7 +194,7 @@ async fn more_than_fits_comes_in_parts_and_the_lease_with_the_last() {
         )
         .await;
     let start = Uuid::new_v4().to_string();
-    let mut holder = Holder::start(&identity, &start, Some(before.clone())).await;
+    let mut holder = Holder::start(&identity, &start, Some(before.clone()));
     holder.send(1, Some(before.clone()));
     let mut numbers = Vec::new();
     let last = loop {
@@ -405,7 +405,7 @@ async fn giving(identity: &Identity) -> Vec<Uuid> {
 async fn nobody_is_watched_for_who_does_not_say_who_they_are() {
     let identity = Identity::start().await;
     for start in ["", "crm"] {
-        let mut holder = Holder::start(&identity, start, None).await;
+        let mut holder = Holder::start(&identity, start, None);
         holder.send(1, None);
         let refused = holder.message().await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
