@@ -13,7 +13,7 @@ use proto::crm::v1::{
     stripe_endpoint_service_server::StripeEndpointServiceServer,
 };
 use service_kit::{
-    auth::{Gate, ServiceSecrets},
+    auth::{Authenticator, Gate, ServiceSecrets},
     config::{DatabaseSettings, StartError},
     db::Db,
     idempotency::Repeats,
@@ -31,10 +31,12 @@ use crate::{
     authenticator::AskIdentity,
     client_packages::rpc::ClientPackages,
     clients::{imports::Places, rpc::Clients, watch::news::News},
+    config::Authorization,
     directory::{self, Directory},
     housekeeping,
     identity::Identity,
     instalments::rpc::Instalments,
+    lease::{follow, keeper::Keeper},
     packages::rpc::Packages,
     payments::rpc::Payments,
     reports::rpc::Reports,
@@ -55,12 +57,21 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let metrics = Metrics::new(NAME);
     let directory = Directory { db: db.clone(), identity: identity.clone() };
     let news = Arc::new(News::new(db.clone()));
-    let background = vec![
+    let mut background = vec![
         news.task(),
         directory::follow::task(directory.clone()),
         housekeeping::task(&db, &settings.housekeeping, &metrics),
         stripe_events::backlog::task(&db),
     ];
+    let authenticator: Arc<dyn Authenticator> = match settings.authorization {
+        Authorization::Call => Arc::new(AskIdentity(identity)),
+        Authorization::Lease => {
+            let keeper = Arc::new(Keeper::new(AskIdentity(identity)));
+            metrics.register(|registry| keeper.register(registry));
+            background.extend([follow::task(keeper.clone()), follow::notice(keeper.clone())]);
+            keeper
+        }
+    };
 
     let audit = Audit { db: db.clone(), keys: keys.clone() };
     let clients = Clients {
@@ -104,7 +115,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         pages,
         gate: Gate {
             policy: Policy::new(POLICY),
-            authenticator: Arc::new(AskIdentity(identity)),
+            authenticator,
             // No service calls this one.
             service_secrets: ServiceSecrets::default(),
             reflection: server.reflection,
@@ -113,6 +124,8 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         ready: Arc::new(db),
         metrics,
         background,
+        // Nobody keeps what this service says.
+        settle: None,
         spans,
     })
 }

@@ -1,8 +1,10 @@
 //! The settings of crm-service.
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    str::FromStr,
     time::Duration,
 };
 
@@ -16,6 +18,8 @@ pub struct Settings {
     /// `CRM_KEYS`: what seals and signs.
     pub keys: Option<Secret>,
     pub identity: IdentitySettings,
+    /// `CRM_AUTHORIZATION`: how callers are known.
+    pub authorization: Authorization,
     pub housekeeping: HousekeepingSettings,
     /// `CRM_PUBLIC_URL`: where Stripe reaches this service.
     pub public_url: String,
@@ -25,6 +29,37 @@ pub struct Settings {
 
 /// Long enough for whoever reads its rows from elsewhere.
 pub const IMPORT_IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// How it is found out who calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Authorization {
+    /// identity-service is asked about every call.
+    #[default]
+    Call,
+    /// Its answers are kept, for as long as it lends the right to.
+    Lease,
+}
+
+impl FromStr for Authorization {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "call" => Ok(Self::Call),
+            "lease" => Ok(Self::Lease),
+            _ => Err("not call or lease"),
+        }
+    }
+}
+
+impl fmt::Display for Authorization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Call => "call",
+            Self::Lease => "lease",
+        })
+    }
+}
 
 /// How identity-service is reached.
 #[derive(Debug)]
@@ -53,6 +88,7 @@ impl Settings {
             database: DatabaseSettings::read(reader, "CRM"),
             keys: reader.secret("CRM_KEYS"),
             identity: IdentitySettings::read(reader),
+            authorization: reader.parsed("CRM_AUTHORIZATION", Authorization::default()),
             housekeeping: HousekeepingSettings::read(reader),
             import_idle_limit: import_idle_limit(reader),
         }
@@ -146,6 +182,22 @@ mod tests {
         assert_eq!(read(None), (60, false));
         assert_eq!(read(Some("2m")), (120, false));
         assert!(read(Some("0s")).1 && read(Some("61m")).1);
+    }
+
+    #[test]
+    fn identity_is_asked_about_every_call_unless_somebody_says_otherwise() {
+        let read = |set: &[(&str, &str)]| {
+            let source = Source::from(set.iter().copied());
+            let mut reader = Reader::new(&source);
+            let authorization = Settings::read(&mut reader).authorization;
+            let said = reader.finish(&[]).err().map(|error| error.to_string()).unwrap_or_default();
+            (authorization, said.contains("CRM_AUTHORIZATION"))
+        };
+        assert_eq!(read(&[]), (Authorization::Call, false));
+        for mode in [Authorization::Call, Authorization::Lease] {
+            assert_eq!(read(&[("CRM_AUTHORIZATION", &mode.to_string())]), (mode, false));
+        }
+        assert!(read(&[("CRM_AUTHORIZATION", "cache")]).1);
     }
 
     /// Security checklist 48.

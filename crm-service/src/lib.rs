@@ -13,6 +13,7 @@ mod directory;
 mod housekeeping;
 mod identity;
 mod instalments;
+mod lease;
 mod packages;
 mod payments;
 mod policy;

@@ -38,6 +38,7 @@ use crate::{
     directory::{news::News, rpc::Directory},
     employees::rpc::Employees,
     housekeeping,
+    leases::{giver::Giver, keep},
     mail::{
         post::{Post, Postman},
         transport::Transport,
@@ -108,7 +109,9 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let roles = Roles { db: db.clone(), keys: keys.clone(), repeats: repeats.clone() };
     let api_keys = ApiKeys { db: db.clone(), keys: keys.clone(), repeats };
     let audit = Audit { db: db.clone(), keys };
-    let tokens = Tokens { judge: judge.clone() };
+    let giver = Arc::new(Giver::new(db.clone()));
+    metrics.register(|registry| giver.register(registry));
+    let tokens = Tokens { judge: judge.clone(), giver: giver.clone() };
     let news = Arc::new(News::new(db.clone()));
     let directory = Directory { news: news.clone() };
     let token_idle = settings.sessions.token_idle;
@@ -117,6 +120,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         housekeeping::task(&db, &settings.housekeeping, token_idle, &metrics, attempts),
         carry(postman),
         look_into(clerk),
+        keep::task(giver.clone()),
     ];
     background.extend(idle.task(&db));
     let server = &settings.server;
@@ -148,6 +152,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
         ready: Arc::new(db),
         metrics,
         background,
+        settle: Some(giver),
         spans,
     })
 }

@@ -40,6 +40,7 @@ pub const CONSTRAINTS: &[Constraint] = &[
     Constraint::raced("invitations_open_unique"),
     Constraint::ours("invitations_pkey"),
     Constraint::ours("invitations_role_check"),
+    Constraint::ours("lease_givers_pkey"),
     Constraint::ours("letters_account_fkey"),
     Constraint::ours("letters_pkey"),
     Constraint::ours("public_answers_pkey"),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use service_kit::{
     db::{Event, Feed, TenantTx},
     sql,
+    telemetry::context,
 };
 
 /// Locked first of the two.
@@ -50,6 +51,7 @@ pub enum Holder {
 
 /// Says that what was known of somebody's credentials no longer holds.
 pub fn revoke(tx: &mut TenantTx, holder: Holder) {
+    context::takes_back();
     let (kind, id) = match holder {
         Holder::Account => ("account", tx.account_id()),
         Holder::Employee(id) => ("employee", id),

@@ -17,6 +17,7 @@ mod employees;
 mod feeds;
 mod housekeeping;
 mod invitations;
+mod leases;
 pub mod mail;
 pub mod operators;
 mod passwords;

@@ -22,6 +22,7 @@ GRANT SELECT, INSERT ON identity.audit_events TO {app};
 -- What others are told is only ever added to.
 GRANT SELECT, UPDATE (number) ON identity.feeds TO {app};
 GRANT INSERT ON identity.revocations, identity.directory_events TO {app};
+GRANT SELECT, INSERT, UPDATE, DELETE ON identity.lease_givers TO {app};
 
 -- To find out which account a log-in or a token belongs to, and what that stands for.
 GRANT SELECT (id, name, default_currency, employee_client_visibility, time_zone, close_time)
@@ -41,7 +42,8 @@ GRANT SELECT (account_id, id, digest, permissions, creator_id, expire_time, revo
 GRANT SELECT (account_id, id, due_time) ON identity.letters TO {lookup};
 GRANT SELECT (account_id, employee_id, digest) ON identity.codes TO {lookup};
 GRANT SELECT (account_id, id, digest) ON identity.invitations TO {lookup};
-GRANT SELECT ON identity.feeds, identity.revocations, identity.directory_events TO {lookup};
+GRANT SELECT ON identity.feeds, identity.revocations, identity.directory_events,
+    identity.lease_givers TO {lookup};
 
 DROP POLICY IF EXISTS lookup ON identity.accounts;
 DROP POLICY IF EXISTS lookup ON identity.employees;

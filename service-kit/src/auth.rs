@@ -17,6 +17,7 @@ use http::HeaderMap;
 use proto::common::v1::ErrorReason as Reason;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 use tonic::Status;
 use zeroize::Zeroizing;
 
@@ -40,6 +41,17 @@ pub const SERVICE_HEADER: &str = "x-service-authorization";
 pub trait Authenticator: Send + Sync + 'static {
     /// Who it is, or `Unauthenticated` with the reason, or `Unavailable`.
     async fn authenticate(&self, credential: &Credential) -> Result<Facts, Error>;
+
+    /// Moves when an answer that was given may be another by now, to whomever. None, where
+    /// nothing tells.
+    fn news(&self) -> Option<watch::Receiver<()>> {
+        None
+    }
+
+    /// Whether it hears of everything that makes its answers fall.
+    fn holds(&self) -> bool {
+        false
+    }
 }
 
 /// What the layer needs to decide.
@@ -80,7 +92,7 @@ impl Gate {
         rule: Rule,
         headers: &HeaderMap,
     ) -> Result<(Caller, Guard), Error> {
-        let guard = Guard::new(Arc::clone(self), rule, Credential::from_headers(headers)?);
+        let mut guard = Guard::new(Arc::clone(self), rule, Credential::from_headers(headers)?);
         Ok((guard.ask().await?, guard))
     }
 

@@ -15,6 +15,7 @@ pub mod housekeeping;
 pub mod idempotency;
 pub mod json;
 pub mod keys;
+pub mod lease;
 pub mod mask;
 pub mod network;
 pub mod page;

@@ -17,6 +17,9 @@ pub struct Rule {
     pub access: Access,
     /// Whether it can be called in an account that is closed.
     pub even_closed: bool,
+    /// Whether it can change what a credential is good for: whoever called may rely on it once
+    /// they are answered.
+    pub takes_back: bool,
 }
 
 impl Rule {
@@ -24,6 +27,12 @@ impl Rule {
     #[must_use]
     pub const fn even_closed(self) -> Self {
         Self { even_closed: true, ..self }
+    }
+
+    /// The same, answered only when everybody who has to knows what it did.
+    #[must_use]
+    pub const fn takes_back(self) -> Self {
+        Self { takes_back: true, ..self }
     }
 }
 
@@ -48,7 +57,7 @@ pub enum Access {
 
 /// A row, written on one line.
 pub const fn rule(method: &'static str, access: Access) -> Rule {
-    Rule { method, access, even_closed: false }
+    Rule { method, access, even_closed: false, takes_back: false }
 }
 
 /// What both services offer beside their own methods.
@@ -84,6 +93,11 @@ impl Policy {
     /// The methods that ask for this.
     pub fn methods_for(&self, access: Access) -> impl Iterator<Item = &'static str> {
         self.rules.values().filter(move |rule| rule.access == access).map(|rule| rule.method)
+    }
+
+    /// The methods that can change what a credential is good for.
+    pub fn methods_that_take_back(&self) -> impl Iterator<Item = &'static str> {
+        self.rules.values().filter(|rule| rule.takes_back).map(|rule| rule.method)
     }
 
     /// The services whose methods these are, but for those that every server has:

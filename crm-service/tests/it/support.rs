@@ -1,8 +1,8 @@
 //! Both services, running side by side, and people to call them with.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
-use crm_service::config::{IMPORT_IDLE_LIMIT, IdentitySettings};
+use crm_service::config::{Authorization, IMPORT_IDLE_LIMIT, IdentitySettings};
 use identity_service::{SessionSettings, mail::settings::MailSettings};
 use proto::{
     common::v1::Role,
@@ -16,13 +16,13 @@ use service_kit::{
     config::{HousekeepingSettings, Secret, ServerSettings},
     keys::Keyring,
     serve::{Bound, serve},
-    testing::TestDatabase,
+    testing::{TestDatabase, http},
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, transport::Channel};
 
-const PASSWORD: &str = "correct horse battery";
+pub const PASSWORD: &str = "correct horse battery";
 pub const SERVICE_SECRET: &str = "a-secret-among-services";
 
 /// The copy of identity's directory, which becomes true by itself.
@@ -35,6 +35,8 @@ pub struct Crm {
     pub identity: Identity,
     settings: crm_service::Settings,
     running: Option<Running>,
+    /// Where its figures are, if anywhere.
+    admin: Option<SocketAddr>,
 }
 
 /// A process, or what stands for one here: how it is told to stop, and when it has.
@@ -70,7 +72,47 @@ impl Crm {
         service_secret: &str,
         change: impl FnOnce(&mut crm_service::Settings),
     ) -> Self {
-        let identity = Identity::start().await;
+        Self::beside_identity(Identity::start().await, service_secret, change).await
+    }
+
+    /// One that keeps identity's answers, and may by now.
+    pub async fn leased() -> Self {
+        Self::leased_by(Identity::start().await).await
+    }
+
+    pub async fn leased_by(identity: Identity) -> Self {
+        let crm = Self::beside_identity(identity, SERVICE_SECRET, |settings| {
+            settings.authorization = Authorization::Lease;
+            settings.server.admin_listen = Some(([127, 0, 0, 1], 0).into());
+        });
+        let crm = crm.await;
+        crm.wait_for_lease().await;
+        crm
+    }
+
+    /// Waits until answers are kept.
+    pub async fn wait_for_lease(&self) {
+        for _ in 0..400 {
+            if self.figure("lease_held").await == 1 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("no lease within ten seconds");
+    }
+
+    /// What its metrics say.
+    pub async fn figure(&self, name: &str) -> i64 {
+        let figures = http::get(&self.admin.unwrap().to_string(), "/metrics").await;
+        let mut lines = figures.lines().filter(|line| line.starts_with(name));
+        lines.next().unwrap().rsplit_once(' ').unwrap().1.parse().unwrap()
+    }
+
+    async fn beside_identity(
+        identity: Identity,
+        service_secret: &str,
+        change: impl FnOnce(&mut crm_service::Settings),
+    ) -> Self {
         let database = TestDatabase::new(&crm_service::SCHEMA).await.ignoring(DIRECTORY);
         let mut settings = crm_service::Settings {
             server: ServerSettings::loopback(),
@@ -82,6 +124,7 @@ impl Crm {
                 service_secret: Some(Secret::new(service_secret)),
                 ca_file: None,
             },
+            authorization: Authorization::Call,
             housekeeping: HousekeepingSettings::default(),
             public_url: "http://crm.example".into(),
             import_idle_limit: IMPORT_IDLE_LIMIT,
@@ -89,9 +132,9 @@ impl Crm {
         change(&mut settings);
         let bound = Bound::bind(&settings.server).await.unwrap();
         settings.server.listen = bound.address();
-        let channel = channel(bound.address());
+        let (channel, admin) = (channel(bound.address()), bound.admin_address());
         let running = Some(run(&settings, bound).await);
-        Self { channel, database, identity, settings, running }
+        Self { channel, database, identity, settings, running, admin }
     }
 
     /// Ends it as a restart would: its port is closed until it is started again.
@@ -202,8 +245,13 @@ impl Crm {
 
 impl Identity {
     async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With settings changed.
+    pub async fn with(change: impl FnOnce(&mut identity_service::Settings)) -> Self {
         let database = TestDatabase::new(&identity_service::SCHEMA).await;
-        let settings = identity_service::Settings {
+        let mut settings = identity_service::Settings {
             server: ServerSettings::loopback(),
             database: Some(database.settings.clone()),
             keys: Some(Secret::new(Keyring::generate())),
@@ -216,12 +264,24 @@ impl Identity {
             mail: MailSettings::into_folder(std::env::temp_dir().join("clientele-letters")),
             housekeeping: HousekeepingSettings::default(),
         };
+        change(&mut settings);
         let bound = Bound::bind(&settings.server).await.unwrap();
         let address = bound.address();
         let mut identity =
             Self { channel: channel(address), database, address, settings, running: None };
         identity.run(bound).await;
         identity
+    }
+
+    /// Another process of identity-service, on the same database.
+    pub async fn beside(&self) -> (Channel, Running) {
+        let server = ServerSettings::loopback();
+        let bound = Bound::bind(&server).await.unwrap();
+        let app = identity_service::app(&self.settings, None).await.unwrap();
+        let (at, stop) = (channel(bound.address()), CancellationToken::new());
+        let stopped = stop.clone();
+        let ended = tokio::spawn(async move { serve(app, bound, &server, stopped).await.unwrap() });
+        (at, (stop, ended))
     }
 
     /// Ends it as a restart would: its port is closed until it is started again.

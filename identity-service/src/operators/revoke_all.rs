@@ -9,7 +9,7 @@ use service_kit::{
 };
 
 use super::said;
-use crate::{SCHEMA, Settings, accounts, app::database, credentials, employees};
+use crate::{SCHEMA, Settings, accounts, app::database, credentials, employees, leases};
 
 const TASK: &str = "revoke-all";
 
@@ -56,6 +56,8 @@ impl RevokeAll {
             }
             accounts += 1;
         }
+        // What it says next is true everywhere.
+        leases::settle::settle(&db).await;
         println!("Tokens and sessions ended: {ended}.");
         Ok(())
     }

@@ -1,5 +1,8 @@
 //! identity.v1.TokenService.
 
+use std::sync::Arc;
+
+use futures::stream::{BoxStream, StreamExt, try_unfold};
 use proto::identity::v1::{
     self as pb, token_service_server::TokenService, validate_token_response::Outcome,
 };
@@ -9,16 +12,20 @@ use service_kit::{
     error::{Error, message_of},
     reply,
 };
-use tonic::Request;
+use tonic::{Request, Status, Streaming};
 
 use super::judge::{Judge, Judgement};
+use crate::leases::{giver::Giver, watch::Watch};
 
 pub struct Tokens {
     pub judge: Judge,
+    pub giver: Arc<Giver>,
 }
 
 #[tonic::async_trait]
 impl TokenService for Tokens {
+    type WatchRevocationsStream = BoxStream<'static, Result<pb::WatchRevocationsResponse, Status>>;
+
     async fn validate_token(
         &self,
         request: Request<pb::ValidateTokenRequest>,
@@ -33,6 +40,18 @@ impl TokenService for Tokens {
         };
         let log_position = position.map(Into::into);
         reply(pb::ValidateTokenResponse { outcome: Some(outcome), log_position })
+    }
+
+    async fn watch_revocations(
+        &self,
+        request: Request<Streaming<pb::WatchRevocationsRequest>>,
+    ) -> Reply<Self::WatchRevocationsStream> {
+        let watch = Watch::begin(self.giver.clone(), request.into_inner()).await?;
+        let responses = try_unfold(watch, |mut watch| async move {
+            let response = watch.next().await?;
+            Ok(response.map(|response| (response, watch)))
+        });
+        reply(responses.boxed())
     }
 }
 

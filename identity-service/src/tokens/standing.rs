@@ -185,6 +185,7 @@ impl From<Bearer> for pb::Identity {
             system_roles: bearer.system_roles,
             company_roles: bearer.company_roles.into_iter().map(Into::into).collect(),
             expire_time: bearer.expire_time.map(clock::timestamp),
+            session_id: facts.session_id.unwrap_or_default(),
         }
     }
 }

@@ -15,6 +15,7 @@ mod housekeeping;
 mod invitations;
 mod isolation;
 mod jwks;
+mod leases;
 mod limits;
 mod login;
 mod mail;

@@ -1,9 +1,13 @@
 //! Would whoever opened a stream still be let in?
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use futures::stream::{BoxStream, Stream, StreamExt, try_unfold};
-use tokio::time::{Instant, timeout_at};
+use proto::common::v1::ErrorReason as Reason;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tonic::Status;
 
 use super::{Credential, Gate};
@@ -11,6 +15,8 @@ use crate::{caller::Caller, error::Error, policy::Rule};
 
 /// How often it is asked.
 const EVERY: Duration = Duration::from_secs(5);
+/// When whoever lost a stream may open another one.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What a caller was let in by, so that it can be asked again.
 #[derive(Clone)]
@@ -19,32 +25,68 @@ pub struct Guard {
     rule: Rule,
     credential: Arc<Credential>,
     asked: Instant,
+    /// Of what may have changed since it was asked.
+    news: Option<watch::Receiver<()>>,
+    /// Whether there was somebody then who would tell.
+    held: bool,
 }
 
 impl Guard {
     /// Of a caller whom the gate is about to ask about.
     pub(super) fn new(gate: Arc<Gate>, rule: Rule, credential: Credential) -> Self {
-        Self { gate, rule, credential: Arc::new(credential), asked: Instant::now() }
+        let (credential, asked) = (Arc::new(credential), Instant::now());
+        let news = gate.authenticator.news();
+        Self { gate, rule, credential, asked, news, held: false }
     }
 
     /// The caller as of now, if they are let in.
-    pub(super) async fn ask(&self) -> Result<Caller, Error> {
-        self.gate.identify(self.rule, &self.credential).await
-    }
-
-    /// When it is time to ask again.
-    pub fn due(&self) -> Instant {
-        self.asked + EVERY
+    pub(super) async fn ask(&mut self) -> Result<Caller, Error> {
+        self.asked = Instant::now();
+        // Before it is asked: what happens meanwhile is a reason to ask again.
+        if let Some(news) = &mut self.news {
+            news.mark_unchanged();
+        }
+        let caller = self.gate.identify(self.rule, &self.credential).await?;
+        self.held |= self.gate.authenticator.holds();
+        Ok(caller)
     }
 
     /// The caller as they are by now, where it is time to ask: for a stream that works in steps,
     /// between two of them.
+    ///
+    /// # Errors
+    /// Where they would not be let in any more, or nobody would tell if it were so: a stream that
+    /// relied on being told ends with that.
     pub async fn again(&mut self) -> Result<Option<Caller>, Error> {
-        if self.due() > Instant::now() {
+        if self.held && !self.gate.authenticator.holds() {
+            return Err(Error::Unavailable { reason: Reason::IdentityUnavailable, retry: RETRY });
+        }
+        let has_news = self.news.as_ref().is_some_and(|news| news.has_changed().unwrap_or(false));
+        if !has_news && self.due() > Instant::now() {
             return Ok(None);
         }
-        self.asked = Instant::now();
         self.ask().await.map(Some)
+    }
+
+    /// Completes when it is time to ask [`again`](Self::again).
+    pub async fn is_due(&mut self) {
+        let due = sleep_until(self.due());
+        let news = async {
+            let Some(news) = &mut self.news else { return pending().await };
+            if news.changed().await.is_err() {
+                // Nobody is left who would tell any.
+                return pending().await;
+            }
+            news.mark_changed();
+        };
+        tokio::select! {
+            () = due => {}
+            () = news => {}
+        }
+    }
+
+    fn due(&self) -> Instant {
+        self.asked + EVERY
     }
 
     /// The same stream, for as long as its caller would be let in anew and `still` agrees to what
@@ -76,8 +118,11 @@ impl<T, F: Fn(&Caller) -> Result<(), Error>> Guarded<T, F> {
             if let Some(caller) = self.guard.again().await? {
                 (self.still)(&caller)?;
             }
-            if let Ok(item) = timeout_at(self.guard.due(), self.stream.next()).await {
-                return item.transpose();
+            tokio::select! {
+                // What would end it goes before what it has to say.
+                biased;
+                () = self.guard.is_due() => {}
+                item = self.stream.next() => return item.transpose(),
             }
         }
     }
@@ -85,7 +130,10 @@ impl<T, F: Fn(&Caller) -> Result<(), Error>> Guarded<T, F> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    };
 
     use futures::stream::{pending, repeat};
     use proto::{
@@ -106,14 +154,19 @@ mod tests {
 
     const RULE: Rule = rule("/a.Service/Watch", Access::AtLeast(Role::Admin));
 
-    /// Says what it was told to say, and how often it was asked.
-    struct Scripted(Mutex<(Result<Role, Reason>, u32)>);
+    /// Says what it was told to say, and how often it was asked; and lets know when it would say
+    /// something else, where it does.
+    struct Scripted {
+        said: Mutex<(Result<Role, Reason>, u32)>,
+        news: Option<watch::Sender<()>>,
+        holds: AtomicBool,
+    }
 
     #[tonic::async_trait]
     impl Authenticator for Scripted {
         async fn authenticate(&self, credential: &Credential) -> Result<Facts, Error> {
             assert_eq!(credential.expose(), "hers");
-            let mut script = self.0.lock().unwrap();
+            let mut script = self.said.lock().unwrap();
             script.1 += 1;
             Ok(Facts {
                 account_id: 7,
@@ -127,10 +180,30 @@ mod tests {
                 account_closed: false,
             })
         }
+
+        fn news(&self) -> Option<watch::Receiver<()>> {
+            self.news.as_ref().map(watch::Sender::subscribe)
+        }
+
+        fn holds(&self) -> bool {
+            self.holds.load(Ordering::Relaxed)
+        }
     }
 
     fn scripted() -> (Arc<Scripted>, Guard) {
-        let script = Arc::new(Scripted(Mutex::new((Ok(Role::Admin), 0))));
+        guarded(None)
+    }
+
+    /// By one who lets know.
+    async fn told() -> (Arc<Scripted>, Guard) {
+        let (script, mut guard) = guarded(Some(watch::Sender::new(())));
+        guard.ask().await.unwrap();
+        (script, guard)
+    }
+
+    fn guarded(news: Option<watch::Sender<()>>) -> (Arc<Scripted>, Guard) {
+        let (said, holds) = (Mutex::new((Ok(Role::Admin), 0)), AtomicBool::new(news.is_some()));
+        let script = Arc::new(Scripted { said, news, holds });
         let gate = Gate {
             policy: Policy::new(&[RULE]),
             authenticator: script.clone(),
@@ -156,8 +229,8 @@ mod tests {
             let mut silent = guard.over(pending::<Result<(), Status>>(), |_| Ok(()));
             let goes_on = tokio::time::timeout(Duration::from_secs(3600), silent.next()).await;
             assert!(goes_on.is_err());
-            assert_eq!(script.0.lock().unwrap().1, 3600 / 5);
-            script.0.lock().unwrap().0 = change;
+            assert_eq!(script.said.lock().unwrap().1, 3600 / 5);
+            script.said.lock().unwrap().0 = change;
             let began = Instant::now();
             let last = silent.next().await.unwrap().unwrap_err();
             assert_eq!(reason(&last), reason_text(refusal));
@@ -173,10 +246,43 @@ mod tests {
         for _ in 0..3 {
             busy.next().await.unwrap().unwrap();
         }
-        assert_eq!(script.0.lock().unwrap().1, 0);
-        script.0.lock().unwrap().0 = Err(Reason::TokenInvalid);
+        assert_eq!(script.said.lock().unwrap().1, 0);
+        script.said.lock().unwrap().0 = Err(Reason::TokenInvalid);
         sleep(EVERY).await;
         assert!(busy.next().await.unwrap().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_something_changed_it_is_asked_at_once() {
+        let (script, guard) = told().await;
+        let mut silent = guard.over(pending::<Result<(), Status>>(), |_| Ok(()));
+        let tell = || script.news.as_ref().unwrap().send_replace(());
+        for asked in 2..5 {
+            tell();
+            assert!(tokio::time::timeout(EVERY / 2, silent.next()).await.is_err(), "it goes on");
+            assert_eq!(script.said.lock().unwrap().1, asked);
+        }
+        script.said.lock().unwrap().0 = Err(Reason::TokenRevoked);
+        tell();
+        let began = Instant::now();
+        assert_eq!(reason(&silent.next().await.unwrap().unwrap_err()), "TOKEN_REVOKED");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_sent_any_more_once_nobody_would_tell_what_changes() {
+        let (script, guard) = told().await;
+        let mut busy = guard.over(repeat(()).map(Ok::<_, Status>), |_| Ok(()));
+        busy.next().await.unwrap().unwrap();
+        script.holds.store(false, Ordering::Relaxed);
+        let last = busy.next().await.unwrap().unwrap_err();
+        assert_eq!(reason(&last), "IDENTITY_UNAVAILABLE");
+        assert_eq!(script.said.lock().unwrap().1, 1, "it is not asked");
+        // A stream that began without goes on without, and is looked at now and then.
+        let (script, mut guard) = told().await;
+        script.holds.store(false, Ordering::Relaxed);
+        guard.held = false;
+        assert!(guard.again().await.unwrap().is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ mod health;
 pub mod methods;
 mod outcome;
 mod reflection;
+mod settle;
 mod shed;
 pub mod stack;
 mod telling;
@@ -29,7 +30,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, service::Routes};
 
-pub use self::{background::Background, bound::Bound};
+pub use self::{background::Background, bound::Bound, settle::Settle};
 use self::{health::Health, methods::Methods};
 use crate::{
     auth::Gate,
@@ -55,6 +56,8 @@ pub struct App {
     pub metrics: Metrics,
     /// What goes on beside the calls.
     pub background: Vec<Background>,
+    /// What calls that take something back wait for before they are answered, if for anything.
+    pub settle: Option<Arc<dyn Settle>>,
     /// Where its traces go, if anywhere.
     pub spans: Option<Spans>,
 }
@@ -99,6 +102,7 @@ pub async fn serve(
         pages: app.pages,
         methods: Methods::of(app.descriptor, &services)?,
         gate: app.gate,
+        settle: app.settle,
         metrics: app.metrics.clone(),
         spans: app.spans,
         stopping: stopping.clone(),

@@ -15,7 +15,9 @@ use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
 use tower::{ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 
-use super::{arrival, cors, deadline, is_rpc, methods::Methods, outcome, shed, telling};
+use super::{
+    Settle, arrival, cors, deadline, is_rpc, methods::Methods, outcome, settle, shed, telling,
+};
 use crate::{
     auth::{self, Gate},
     config::ServerSettings,
@@ -28,6 +30,7 @@ pub struct Parts {
     pub pages: Router,
     pub methods: Methods,
     pub gate: Gate,
+    pub settle: Option<Arc<dyn Settle>>,
     pub metrics: Metrics,
     pub spans: Option<Spans>,
     /// Cancelled when the server stops.
@@ -47,6 +50,7 @@ pub fn build(routes: Routes, parts: Parts, settings: &ServerSettings) -> Stack {
     };
     let deadline = deadline::Limits { longest: settings.request_timeout, stopping: parts.stopping };
     let shed = shed::Gauge::new(settings.max_in_flight, &parts.gate.policy, parts.metrics.clone());
+    let settler = settle::Settler::new(&parts.gate.policy, parts.settle);
     let layers = ServiceBuilder::new()
         // Outermost, so that every request has an id, a place in a trace and one line in the
         // log, however deep it got.
@@ -65,6 +69,9 @@ pub fn build(routes: Routes, parts: Parts, settings: &ServerSettings) -> Stack {
         .layer(middleware::from_fn(outcome::judge))
         // Outside of the shed, so that time spent anywhere further in counts.
         .layer(middleware::from_fn_with_state(Arc::new(deadline), deadline::limit))
+        // Inside the deadline, which it may run into, and outside of the shed: whoever waits here
+        // has given their place back.
+        .layer(middleware::from_fn_with_state(Arc::new(settler), settle::settle))
         // Outside of auth, which may ask another server: a flood must not get that far.
         .layer(middleware::from_fn_with_state(Arc::new(shed), shed::shed))
         // Inside the shed, because it is the place there that it gives back.

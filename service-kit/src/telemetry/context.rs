@@ -8,7 +8,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -38,6 +38,7 @@ pub struct RequestContext {
     outcome: OnceLock<Outcome>,
     queries: AtomicU32,
     database_nanos: AtomicU64,
+    took_back: AtomicBool,
 }
 
 /// How a call ended, in the words of gRPC.
@@ -66,6 +67,7 @@ impl RequestContext {
             outcome: OnceLock::new(),
             queries: AtomicU32::new(0),
             database_nanos: AtomicU64::new(0),
+            took_back: AtomicBool::new(false),
         }
     }
 
@@ -131,6 +133,11 @@ impl RequestContext {
         let nanos = self.database_nanos.load(Ordering::Relaxed);
         (self.queries.load(Ordering::Relaxed), Duration::from_nanos(nanos))
     }
+
+    /// Whether it changed, or tried to change, what a credential is good for.
+    pub fn took_back(&self) -> bool {
+        self.took_back.load(Ordering::Relaxed)
+    }
 }
 
 /// Runs a future as part of a request.
@@ -165,6 +172,12 @@ pub fn count_query(took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         request.database_nanos.fetch_add(nanos, Ordering::Relaxed);
     });
+}
+
+/// Notes that what a credential is good for changes with this request.
+pub fn takes_back() {
+    let _outside_of_a_request =
+        CURRENT.try_with(|request| request.took_back.store(true, Ordering::Relaxed));
 }
 
 /// Puts the request's id and its place in the trace on a call to another service.

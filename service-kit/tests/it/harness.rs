@@ -115,6 +115,7 @@ impl Plan {
             ready: Arc::clone(&ready) as Arc<dyn Ready>,
             metrics: Metrics::new("test-service"),
             background: Vec::new(),
+            settle: None,
             spans: self.spans,
         };
         let token = stop.clone();

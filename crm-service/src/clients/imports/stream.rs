@@ -18,7 +18,7 @@ use service_kit::{
     fields::{Fields, Flaw, Violations, request_id},
     keys::Keyring,
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Status, Streaming};
 
 use super::{
@@ -154,10 +154,10 @@ impl Import {
         let patience = Instant::now() + self.idle_limit;
         loop {
             self.look_again().await?;
-            match timeout_at(patience.min(self.guard.due()), self.requests.message()).await {
-                Ok(message) => return message,
-                Err(_) if Instant::now() >= patience => return Err(Error::DeadlineExceeded.into()),
-                Err(_) => {}
+            tokio::select! {
+                () = self.guard.is_due() => {}
+                message = self.requests.message() => return message,
+                () = sleep_until(patience) => return Err(Error::DeadlineExceeded.into()),
             }
         }
     }
