@@ -157,6 +157,8 @@ impl StripeCustomerService for StripeCustomers {
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
+        // So that no event on its way still takes the customer for this client.
+        stripe_events::sql::queue(&mut tx).await?;
         let before = lock(&mut tx, Scope::of(&caller), id, "id").await?;
         etag::check(&request.etag, before.version)?;
         sql::delete(&mut tx, id).await?;

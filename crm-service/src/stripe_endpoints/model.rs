@@ -100,6 +100,11 @@ impl SigningSecret {
     }
 }
 
+/// Whether a text can be an address: any other is nobody's.
+pub fn is_address(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 fn unseal(keys: &Keyring, address: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     keys.open(SIGNING_SECRET, address.as_bytes(), sealed)
 }

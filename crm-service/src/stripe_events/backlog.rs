@@ -25,6 +25,9 @@ use crate::stripe_customers;
 const BATCH: i64 = 20;
 /// Transactions that a call does by itself before it answers.
 const AT_ONCE: usize = 3;
+/// Transactions of each customer in turn, until it is looked again who waits: nobody's many
+/// charges make others' few wait.
+const TURNS: usize = 25;
 /// How often a process looks for what others left.
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -93,21 +96,22 @@ async fn round(db: &Db, was_silent: bool) -> bool {
         }
         Err(_) => return true,
     };
-    for backlog in backlogs {
-        if let Err(error) = finish(db, &backlog).await {
-            let error = error.for_log();
-            tracing::warn!(%error, "what waits for a customer cannot be recorded for now");
+    let mut waiting = backlogs;
+    for _ in 0..TURNS {
+        let mut rest = Vec::new();
+        for backlog in waiting {
+            match step(db, &backlog).await {
+                Ok(true) => {}
+                Ok(false) => rest.push(backlog),
+                Err(error) => {
+                    let error = error.for_log();
+                    tracing::warn!(%error, "what waits for a customer cannot be recorded for now");
+                }
+            }
         }
+        waiting = rest;
     }
     false
-}
-
-async fn finish(db: &Db, backlog: &Found<Backlog>) -> Result<(), Error> {
-    while !step(db, backlog).await? {
-        // Somebody else's turn.
-        tokio::task::yield_now().await;
-    }
-    Ok(())
 }
 
 /// Records a few charges; whether that was all.

@@ -3,7 +3,7 @@
 //! An event is an envelope around an object of Stripe's API. What is kept of it are [`Facts`]:
 //! ids, amounts and states, and nothing that identifies a person.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use proto::crm::v1 as pb;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,7 +66,7 @@ impl Event {
     /// Reads a delivery's body; nothing where it is no event of Stripe's.
     pub fn parse(body: &[u8]) -> Option<Self> {
         let envelope: Envelope = serde_json::from_slice(body).ok()?;
-        let time = DateTime::from_timestamp(envelope.created, 0)?;
+        let time = time(envelope.created)?;
         let object = Object(&envelope.data.object);
         let (subject, facts) = read(&envelope.kind, object);
         let event = Self {
@@ -103,6 +103,14 @@ impl Facts {
     }
 }
 
+const MAX_REASON: usize = 255;
+
+/// An instant that everybody can show, from the epoch on.
+fn time(seconds: i64) -> Option<DateTime<Utc>> {
+    let time = DateTime::from_timestamp(seconds, 0)?;
+    (1970..=9999).contains(&time.year()).then_some(time)
+}
+
 #[derive(Deserialize)]
 struct Envelope {
     id: String,
@@ -131,6 +139,13 @@ struct Object<'a>(&'a Value);
 impl Object<'_> {
     fn text(self, field: &str) -> Option<String> {
         self.0.get(field)?.as_str().map(str::to_owned)
+    }
+
+    /// Why, in as many characters as a person could write: all that was told of a charge is read
+    /// each time that something more is.
+    fn reason(self) -> String {
+        let text = self.0.get("reason").and_then(Value::as_str).unwrap_or_default();
+        text.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect()
     }
 
     fn is_not_captured(self) -> bool {
@@ -172,8 +187,7 @@ impl Object<'_> {
     }
 
     fn opened(self) -> Option<Facts> {
-        let (dispute_id, reason) = (self.id("id")?, self.text("reason").unwrap_or_default());
-        Some(Facts::DisputeOpened { dispute_id, reason })
+        Some(Facts::DisputeOpened { dispute_id: self.id("id")?, reason: self.reason() })
     }
 
     /// A warning that was closed never took any money.
@@ -183,8 +197,7 @@ impl Object<'_> {
             "lost" => false,
             _ => return None,
         };
-        let (dispute_id, reason) = (self.id("id")?, self.text("reason").unwrap_or_default());
-        Some(Facts::DisputeClosed { dispute_id, reason, is_won })
+        Some(Facts::DisputeClosed { dispute_id: self.id("id")?, reason: self.reason(), is_won })
     }
 }
 
@@ -295,6 +308,35 @@ mod tests {
     fn facts(kind: &str, object: Value) -> (String, String, Facts) {
         let event = event(kind, object).unwrap();
         (event.charge_id, event.customer_id, event.facts)
+    }
+
+    /// Security checklist 43: all that was told of a charge is read again with every word.
+    #[test]
+    fn a_reason_is_no_longer_than_what_people_could_write() {
+        let reason = format!("a\0b\n{}", "ü".repeat(1_000_000));
+        let dispute = json!({ "id": "dp_1", "charge": "ch_1", "reason": reason, "status": "lost" });
+        for kind in ["charge.dispute.created", "charge.dispute.closed"] {
+            let (_, _, facts) = facts(kind, dispute.clone());
+            let (Facts::DisputeOpened { reason, .. } | Facts::DisputeClosed { reason, .. }) = facts
+            else {
+                panic!("{facts:?}")
+            };
+            assert_eq!(reason, format!("ab{}", "ü".repeat(253)));
+        }
+    }
+
+    #[test]
+    fn an_event_happened_when_somebody_can_say() {
+        for (seconds, is_sound) in [
+            (0, true),
+            (253_402_300_799, true),
+            (253_402_300_800, false),
+            (-1, false),
+            (i64::MAX, false),
+            (i64::MIN, false),
+        ] {
+            assert_eq!(time(seconds).is_some(), is_sound, "{seconds}");
+        }
     }
 
     #[test]

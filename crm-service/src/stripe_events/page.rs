@@ -26,7 +26,10 @@ use service_kit::{
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{model::Event, signature::Signature, work};
-use crate::stripe_endpoints::{self, model::PATH};
+use crate::stripe_endpoints::{
+    self,
+    model::{PATH, is_address},
+};
 
 /// More than Stripe's largest events.
 const MAX_BYTES: usize = 1 << 20;
@@ -102,6 +105,9 @@ async fn limit(request: Request, next: Next) -> Response {
 
 impl Inbox {
     async fn take(&self, address: &str, headers: &HeaderMap, body: &[u8]) -> Result<Answer, Error> {
+        if !is_address(address) {
+            return Ok(UNKNOWN);
+        }
         // The look-up ends before a transaction begins: its connection is another pool's.
         let Some(whose) = stripe_endpoints::sql::whose(&self.db, address).await? else {
             return Ok(UNKNOWN);

@@ -248,11 +248,13 @@ pub async fn backlog(
 /// More than one round has to know of.
 const MOST_BACKLOGS: i64 = 1000;
 
-/// What waits in all accounts, the oldest first.
+/// What waits in all accounts: of each account the oldest first, one of each account after the
+/// other.
 pub async fn backlogs(db: &Db) -> Result<Vec<Found<Backlog>>, Error> {
     let text = sql!(
         "SELECT account_id, stripe_customer_id FROM crm.stripe_backlogs AS waiting
-         ORDER BY create_time LIMIT $1"
+         ORDER BY row_number() OVER (PARTITION BY account_id ORDER BY create_time), create_time
+         LIMIT $1"
     );
     db.unscoped().all(text, |query| query.bind(MOST_BACKLOGS)).await
 }

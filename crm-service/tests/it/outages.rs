@@ -96,3 +96,37 @@ async fn a_database_that_is_not_as_it_should_be_is_our_fault_and_no_text_of_it_l
         assert!(!refused.message.contains(told));
     }
 }
+
+/// Security checklist 46: what one account waits for makes nobody else wait.
+#[tokio::test]
+async fn an_account_that_waits_for_a_row_leaves_connections_to_others() {
+    let crm = Crm::start().await;
+    let (ana, bob) = (crm.sign_up("ana").await, crm.sign_up("bob").await);
+    let (hers, his) = (crm.create(&ana, named("Ada", "")).await, named("Bo", ""));
+    let his = crm.create(&bob, his).await;
+    let mut other = crm.database.owner.begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM crm.clients FOR UPDATE").execute(&mut *other).await.unwrap();
+    let updates: Vec<_> = (0..40)
+        .map(|_| {
+            let client = pb::Client { notes: "later".into(), id: hers.id, ..Default::default() };
+            let request = pb::UpdateClientRequest { client: Some(client), ..Default::default() };
+            let (mut clients, request) = (crm.clients(), signed(&ana, request));
+            tokio::spawn(async move { clients.update_client(request).await })
+        })
+        .collect();
+    let waits = "SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waiting = async || sqlx::query_scalar::<_, i64>(waits).fetch_one(&crm.database.owner).await;
+    while waiting().await.unwrap() < 3 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for _ in 0..20 {
+        let request = signed(&bob, pb::GetClientRequest { id: his.id });
+        crm.clients().get_client(request).await.unwrap();
+    }
+    assert_eq!(waiting().await.unwrap(), 3, "three quarters of four connections, and no more");
+    other.rollback().await.unwrap();
+    for update in updates {
+        update.await.unwrap().unwrap();
+    }
+}

@@ -365,3 +365,31 @@ async fn what_was_left_when_a_process_died_is_gone_on_with() {
         .unwrap();
     assert_eq!(left, 0);
 }
+
+#[tokio::test]
+async fn many_charges_that_wait_in_one_account_do_not_make_another_one_wait() {
+    let mut crm = Crm::start().await;
+    let mut people = Vec::new();
+    for (name, charges) in [("ana", 300), ("bob", 5)] {
+        let person = crm.sign_up(name).await;
+        let client = crm.create(&person, named("Zoe", "")).await;
+        let endpoint = crm.endpoint(&person, SECRET, false).await;
+        crm.tie(&person, client.id, "cus_1").await;
+        people.push((person, endpoint, charges));
+    }
+    crm.stop().await;
+    for (_, endpoint, charges) in &people {
+        crm.park(endpoint, *charges).await;
+    }
+    // Ana's waited longer.
+    let left = "INSERT INTO crm.stripe_backlogs (account_id, stripe_customer_id, create_time)
+                SELECT account_id, stripe_customer_id, now() + account_id * interval '1 second'
+                FROM crm.stripe_customers";
+    crm.database.execute(left).await;
+    crm.start_again().await;
+    let [(ana, ..), (bob, ..)] = &people[..] else { panic!("two people") };
+    crm.recorded(bob).await;
+    assert!(!crm.waiting(ana).await.is_empty(), "not all of hers came first");
+    assert_eq!(crm.payments(bob).await.len(), 5);
+    assert_eq!(crm.recorded(ana).await.len(), 305);
+}

@@ -205,6 +205,10 @@ async fn only_what_is_signed_for_this_endpoint_just_now_is_taken_in() {
     let headers = [("stripe-signature", good.as_str())];
     assert_eq!(crm.post("/stripe/webhook/0000", &headers, &body).await, 404);
     assert_eq!(crm.post("/stripe/webhook/", &headers, &body).await, 404);
+    for nobodys in ["%00", "a%00b", &path(&endpoint).to_uppercase()[16..]] {
+        let path = format!("/stripe/webhook/{nobodys}");
+        assert_eq!(crm.post(&path, &headers, &body).await, 404, "{path}");
+    }
     let large = format!("{body}{}", " ".repeat(2 << 20));
     assert_eq!(crm.post(&path(&endpoint), &headers, &large).await, 413);
     assert_eq!(crm.database.digest().await, before);

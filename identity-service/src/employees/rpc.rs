@@ -80,10 +80,10 @@ impl EmployeeService for Employees {
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        let may_send =
-            must_verify && self.door.mail(Mailing::Verification, &employee.email).is_ok();
+        let email = employee.email.clone();
         let employee = sql::insert(&mut tx, &employee, &login).await?;
-        if may_send {
+        // Behind the insert: who tries a taken address spends nobody's letters.
+        if must_verify && self.door.mail(Mailing::Verification, &email).is_ok() {
             codes::work::ask_to_verify(&mut tx, &self.post, &employee).await?;
         }
         feeds::announce_employee(&mut tx, employee.id, &employee.name, employee.state());

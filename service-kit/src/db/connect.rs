@@ -7,7 +7,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{Schema, Sweeper, System, TenantTx, Unscoped, tx::counted};
+use super::{Schema, Sweeper, System, TenantTx, Unscoped, places::Places, tx::counted};
 use crate::{
     caller::{Actor, Caller},
     config::{DatabaseSettings, StartError},
@@ -45,6 +45,7 @@ pub struct Db {
     app: PgPool,
     lookup: PgPool,
     sweep: PgPool,
+    places: Places,
     schema: &'static Schema,
 }
 
@@ -82,6 +83,7 @@ impl Db {
             sweep: pool(1, &roles.sweep, schema.name, "")
                 .idle_timeout(SWEEP_IDLE)
                 .connect_lazy_with(options),
+            places: Places::of_pool(settings.pool.size, ACQUIRE_TIMEOUT),
             schema,
         })
     }
@@ -137,10 +139,11 @@ impl Db {
     }
 
     async fn begin_as(&self, account_id: i64, actor: Actor) -> Result<TenantTx, Error> {
+        let place = self.places.take(account_id).await?;
         // One round trip; the account is a number, so there is nothing to escape.
         let begin = format!("BEGIN; SET LOCAL app.account_id = '{account_id}'");
         let tx = self.begin_alive(&begin).await?;
-        Ok(TenantTx::new(tx, account_id, actor, self.schema.constraints))
+        Ok(TenantTx::new(tx, place, account_id, actor, self.schema.constraints))
     }
 
     /// After a restart of the database every pooled connection is dead. Nothing was asked yet,

@@ -20,6 +20,7 @@ mod constraints;
 mod feed;
 mod list;
 mod migrate;
+mod places;
 mod statement;
 mod sweep;
 mod tx;

@@ -9,6 +9,7 @@ use sqlx::{
     postgres::{PgArguments, PgRow},
     query::{Query, QueryAs},
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Act, Constraint, Event, Feed, act, constraints::explain, feed};
 use crate::{caller::Actor, clock, error::Error, telemetry::context};
@@ -19,6 +20,8 @@ use crate::{caller::Actor, clock, error::Error, telemetry::context};
 /// running into a constraint means the same wherever it happens.
 pub struct TenantTx {
     tx: Transaction<'static, Postgres>,
+    /// Given back behind the connection.
+    _place: OwnedSemaphorePermit,
     account_id: i64,
     actor: Actor,
     now: DateTime<Utc>,
@@ -30,12 +33,13 @@ pub struct TenantTx {
 impl TenantTx {
     pub(super) fn new(
         tx: Transaction<'static, Postgres>,
+        place: OwnedSemaphorePermit,
         account_id: i64,
         actor: Actor,
         constraints: &'static [Constraint],
     ) -> Self {
         let (now, told) = (clock::now(), BTreeMap::new());
-        Self { tx, account_id, actor, now, constraints, told }
+        Self { tx, _place: place, account_id, actor, now, constraints, told }
     }
 
     /// What every statement binds as `account_id`.
