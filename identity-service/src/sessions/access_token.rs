@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use service_kit::{
     error::Error,
-    keys::{Keyring, Purpose},
+    keys::{Keyring, Purpose, random},
 };
 use sha2::{Digest, Sha256};
 
@@ -79,6 +79,7 @@ impl AccessTokens {
             iat: now.timestamp(),
             nbf: now.timestamp(),
             exp: expiry.timestamp(),
+            jti: hex::encode(random::<8>()),
         };
         let key = &self.keys[0];
         let token = jsonwebtoken::encode(&key.header, &payload, &key.keys.signing);
@@ -175,6 +176,9 @@ struct Payload {
     iat: i64,
     nbf: i64,
     exp: i64,
+    /// Two of one second are two all the same.
+    #[serde(default)]
+    jti: String,
 }
 
 impl Payload {
@@ -293,8 +297,12 @@ mod tests {
             part(&token, 0),
             json!({ "typ": "at+jwt", "alg": "EdDSA", "kid": kid(&tokens) })
         );
+        let mut payload = part(&token, 1);
+        let jti = payload.as_object_mut().and_then(|payload| payload.remove("jti"));
+        let jti = jti.as_ref().and_then(Value::as_str).expect("a text").to_owned();
+        assert!(jti.len() == 16 && jti.bytes().all(|byte| byte.is_ascii_hexdigit()), "{jti}");
         assert_eq!(
-            part(&token, 1),
+            payload,
             json!({
                 "iss": ISSUER, "aud": "clientele", "sub": "7", "account_id": "9223372036854775807",
                 "sid": "99", "iat": 4_000_000_000_u32, "nbf": 4_000_000_000_u32,

@@ -85,6 +85,14 @@ async fn an_access_token_calls_and_is_validated_like_an_employee_token_but_ends(
     let again = identity.open_session(&ana, "").await;
     assert_ne!(again.access_token, session.access_token);
     assert_ne!(again.refresh_token, session.refresh_token);
+    // Also within one second.
+    let (mut access, mut refresh) = (BTreeSet::new(), again.refresh_token);
+    for _ in 0..5 {
+        let pair = identity.refresh(&refresh).await.unwrap();
+        access.insert(pair.access_token);
+        refresh = pair.refresh_token;
+    }
+    assert_eq!(access.len(), 5);
 }
 
 /// Security checklist 23: 15 minutes, then 30 days unless it is refreshed.
