@@ -531,6 +531,35 @@ async fn where_addresses_must_be_verified_whoever_is_given_a_password_is_sent_a_
     assert_eq!(identity.letters_to("cem@example.com", "").len(), 0, "nothing to log in with yet");
 }
 
+/// Security checklist 9: who tries a taken address spends nobody's letters.
+#[tokio::test]
+async fn nobody_uses_up_the_letters_of_somebody_elses_address() {
+    let identity = Identity::set_up(|settings| {
+        settings.require_verified_email = true;
+        settings.attempts_factor = 1;
+    })
+    .await;
+    let (ana, bob) = (identity.sign_up("ana").await, identity.sign_up("bob").await);
+    identity.letter(&bob.email, "Confirm").await;
+    for _ in 0..7 {
+        let employee = pb::Employee { email: bob.email.clone(), ..Default::default() };
+        let (employee, password) = (Some(employee), PASSWORD.into());
+        let request = pb::CreateEmployeeRequest { employee, password, ..Default::default() };
+        let refused = refusal(identity.employees().create_employee(signed(&ana, request)).await);
+        assert_eq!(refused.said(), (Code::AlreadyExists, "EMAIL_TAKEN"));
+    }
+    let request =
+        pb::RequestEmailVerificationRequest { email: bob.email.clone(), ..Default::default() };
+    identity.auth().request_email_verification(Request::new(request)).await.unwrap();
+    for _ in 0..100 {
+        if identity.letters_to(&bob.email, "Confirm").len() == 2 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("there is no second letter");
+}
+
 /// Refreshes from one network.
 const REFRESHES: usize = 600;
 
