@@ -22,7 +22,7 @@ pub struct Line {
     pub per_second: f64,
     pub p50_us: u64,
     pub p99_us: u64,
-    /// To the reference; nothing where it is the reference itself.
+    /// To the reference, if there is one.
     pub ratio: Option<Ratio>,
     /// Microseconds of each answer, by process.
     pub cpu_us: Vec<(String, f64)>,
@@ -106,7 +106,7 @@ impl Report {
 
 impl Line {
     fn cells(&self) -> Vec<String> {
-        let ratio = self.ratio.map_or("1".to_owned(), |ratio| {
+        let ratio = self.ratio.map_or(String::new(), |ratio| {
             format!("{:.2} ({:.2}–{:.2})", ratio.median, ratio.least, ratio.most)
         });
         let cpu = self.cpu_us.iter().map(|(name, us)| format!("{name} {us:.0} µs"));
@@ -126,6 +126,9 @@ impl Line {
 
 #[expect(clippy::cast_precision_loss, reason = "nobody waits for 2^52 microseconds")]
 pub fn milliseconds(us: u64) -> String {
+    if us == 0 {
+        return String::new();
+    }
     format!("{:.2} ms", us as f64 / 1000.0)
 }
 

@@ -26,7 +26,7 @@ const EACH_HASHING_THREAD: f64 = 20.0 * 1024.0;
 pub async fn run(bench: &Bench<'_>) -> Outcome<Report> {
     let (stack, account) = (bench.stack, bench.stack.account(1_000).await?);
     let mut report = Report::new("memory", "resident memory of each service");
-    let load = Load { callers: 256, duration: bench.options.duration() };
+    let load = Load { callers: 64, duration: bench.options.duration() };
     let read = get_client("GetClient", &stack.crm, &account).target(CONNECTIONS).await?;
     let validate = Method {
         name: "ValidateToken".into(),

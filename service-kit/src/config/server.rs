@@ -81,6 +81,14 @@ pub struct ServerSettings {
     pub drain: Duration,
 }
 
+/// Three times what keeps the cores busy: more would only make all of them late.
+fn usual_in_flight() -> usize {
+    const FOR_EACH_CORE: usize = 48;
+    const AT_LEAST: usize = 96;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (FOR_EACH_CORE * cores).max(AT_LEAST)
+}
+
 impl ServerSettings {
     /// Any free port of this machine and otherwise the defaults: for tests and tools.
     pub fn loopback() -> Self {
@@ -120,7 +128,7 @@ impl ServerSettings {
             reflection: reader.parsed("REFLECTION", default.reflection),
             trusted_proxies: trusted_proxies(reader),
             request_timeout: reader.duration("REQUEST_TIMEOUT", default.request_timeout),
-            max_in_flight: count(reader, "MAX_IN_FLIGHT", default.max_in_flight),
+            max_in_flight: count(reader, "MAX_IN_FLIGHT", usual_in_flight()),
             max_message_bytes: message_bytes(reader, default.max_message_bytes),
             max_header_bytes: reader.bytes("MAX_HEADER_BYTES", default.max_header_bytes),
             max_connections: count(reader, "MAX_CONNECTIONS", default.max_connections),

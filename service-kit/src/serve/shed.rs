@@ -19,6 +19,9 @@ use crate::{
 /// When a refused caller may try again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Places of other services, however few the public has: each of them has as many callers.
+const SERVICES_AT_LEAST: usize = 1024;
+
 /// Counts the calls in flight.
 pub struct Gauge {
     permits: Arc<Semaphore>,
@@ -31,10 +34,10 @@ pub struct Gauge {
 
 impl Gauge {
     pub fn new(max_in_flight: usize, policy: &Policy, metrics: Metrics) -> Self {
-        let places = || Arc::new(Semaphore::new(max_in_flight.min(Semaphore::MAX_PERMITS)));
+        let places = |most: usize| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Self {
-            permits: places(),
-            services_permits: places(),
+            permits: places(max_in_flight),
+            services_permits: places(max_in_flight.max(SERVICES_AT_LEAST)),
             services_methods: policy.methods_for(Access::Service).collect(),
             metrics,
         }
