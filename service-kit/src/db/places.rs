@@ -93,7 +93,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_millis(50);
 
-    fn refused(taken: Result<OwnedSemaphorePermit, Error>) -> bool {
+    fn refused(taken: &Result<OwnedSemaphorePermit, Error>) -> bool {
         matches!(taken, Err(Error::Overloaded { .. }))
     }
 
@@ -105,7 +105,7 @@ mod tests {
         for _ in 0..6 {
             held.push(places.take(1).await.unwrap());
         }
-        assert!(refused(places.take(1).await), "a seventh waits, and in vain");
+        assert!(refused(&places.take(1).await), "a seventh waits, and in vain");
         drop(places.take(2).await.unwrap());
         held.pop();
         drop(places.take(1).await.unwrap());
@@ -124,7 +124,7 @@ mod tests {
         while places.slots[1].waiting.load(Ordering::Relaxed) < FEWEST_WAITING {
             tokio::task::yield_now().await;
         }
-        assert!(refused(places.take(1).await));
+        assert!(refused(&places.take(1).await));
         drop(held);
         for waited in waiting {
             waited.await.unwrap().unwrap();
