@@ -83,7 +83,7 @@ impl AskedPayment {
         let nothing = pb::Payment::default();
         let payment = request.payment.as_ref().unwrap_or(&nothing);
         let client_id = fields.take("payment.client_id", id(payment.client_id));
-        let amount = fields.take("payment.amount", Amount::required(payment.amount.as_ref()));
+        let amount = fields.amount("payment.amount", Amount::required(payment.amount.as_ref()));
         let has_failed = fields.take("payment.status", parse_has_failed(payment.status));
         let paid_at = fields.take("payment.paid_at", parse_paid_at(payment.paid_at));
         let external_reference =
@@ -139,7 +139,9 @@ impl AskedCover {
 
     /// For a new payment, which may cover nothing, and must not when it failed.
     pub fn parse_new(fields: &mut Fields, request: &pb::CreatePaymentRequest) -> Option<Self> {
-        let cover = Self::parse(fields, &request.allocations, request.auto_allocate)?;
+        let amount = request.payment.as_ref().and_then(|payment| payment.amount.as_ref());
+        let of = Amount::currency_said(amount);
+        let cover = Self::parse(fields, &request.allocations, request.auto_allocate, &of)?;
         let status = request.payment.as_ref().map_or(0, |payment| payment.status);
         if status == i32::from(PaymentStatus::Failed) {
             cover.refuse_any(fields);
@@ -149,7 +151,8 @@ impl AskedCover {
 
     /// For a payment that is there, which is to cover something.
     pub fn parse_more(fields: &mut Fields, request: &pb::AllocatePaymentRequest) -> Option<Self> {
-        let cover = Self::parse(fields, &request.allocations, request.auto_allocate)?;
+        let of = Ok(None);
+        let cover = Self::parse(fields, &request.allocations, request.auto_allocate, &of)?;
         if cover == Self::Nothing {
             fields.refuse("allocations", Flaw::Missing);
         }
@@ -160,6 +163,7 @@ impl AskedCover {
         fields: &mut Fields,
         allocations: &[pb::PaymentAllocation],
         auto_allocate: bool,
+        of: &Result<Option<Currency>, Flaw>,
     ) -> Option<Self> {
         if allocations.len() > Self::MOST {
             fields.refuse("allocations", Flaw::bad("must be at most 100"));
@@ -168,7 +172,7 @@ impl AskedCover {
         if auto_allocate && !allocations.is_empty() {
             fields.refuse("auto_allocate", Flaw::bad("must not be set beside allocations"));
         }
-        let these = parse_allocations(fields, allocations)?;
+        let these = parse_allocations(fields, allocations, of)?;
         Some(match (auto_allocate, these.is_empty()) {
             (true, _) => Self::OldestDue,
             (false, true) => Self::Nothing,
@@ -223,6 +227,7 @@ impl AskedCover {
 fn parse_allocations(
     fields: &mut Fields,
     allocations: &[pb::PaymentAllocation],
+    of: &Result<Option<Currency>, Flaw>,
 ) -> Option<Vec<(i64, Amount)>> {
     let mut named = BTreeSet::new();
     let mut parsed = Vec::new();
@@ -233,7 +238,8 @@ fn parse_allocations(
             named.insert(id).then_some(id).ok_or_else(again)
         });
         let instalment_id = fields.take(&path("instalment_id"), instalment_id);
-        let amount = fields.take(&path("amount"), Amount::required(allocation.amount.as_ref()));
+        let amount = Amount::required(allocation.amount.as_ref());
+        let amount = fields.amount_beside(&path("amount"), amount, of, None);
         parsed.push(instalment_id.zip(amount));
     }
     parsed.into_iter().collect()

@@ -381,9 +381,11 @@ async fn an_update_changes_what_people_say_and_no_money() {
         paid_at: day(1_700_000_000),
         external_reference: "7".into(),
         notes: "Seven.".into(),
-        // Neither named nor changeable.
-        amount: eur("99"),
-        status: PaymentStatus::Failed.into(),
+        // Of no use here, and what it is already.
+        refunded_amount: eur("5"),
+        amount: money("", "10"),
+        status: PaymentStatus::Paid.into(),
+        client_id: made.client_id,
         ..Default::default()
     };
     let changed = till.update(sent, &[]).await.unwrap();
@@ -430,6 +432,110 @@ async fn an_update_changes_what_people_say_and_no_money() {
             "payment.id"
         ]
     );
+    assert_eq!(till.crm.database.digest().await, before);
+}
+
+/// Whatever else is wrong: amounts without a currency are judged in the client's or the payment's.
+#[tokio::test]
+async fn amounts_without_a_currency_are_named_beside_whatever_else_is_wrong() {
+    let till = Till::open().await;
+    let payment = till.paid("10").await;
+    let before = till.crm.database.digest().await;
+    let bad_notes = |amount: &str| {
+        let mut request = till.paying(amount);
+        request.payment.as_mut().unwrap().notes = "x".repeat(10_001);
+        request
+    };
+    let allocations = shares(&[(3, "1"), (4, "0.001")]);
+    let short = pb::CreatePaymentRequest { allocations: allocations.clone(), ..bad_notes("1.005") };
+    let refused = refusal(till.create(short).await);
+    assert_eq!(refused.said(), (Code::InvalidArgument, "INVALID_FIELDS"));
+    assert_eq!(refused.fields, ["payment.amount", "payment.notes", "allocations[1].amount"]);
+    // Beside an amount in dinars, which have three decimals, the shares are in dinars.
+    let mut dinars = pb::CreatePaymentRequest {
+        allocations: shares(&[(4, "0.001"), (5, "0.0001")]),
+        ..bad_notes("1")
+    };
+    dinars.payment.as_mut().unwrap().amount = money("KWD", "1.005");
+    let refused = refusal(till.create(dinars).await);
+    assert_eq!(refused.fields, ["payment.notes", "allocations[1].amount"]);
+    // Of nobody's client nothing is told but what the request itself shows.
+    let mut nobodys = bad_notes("1.005");
+    nobodys.payment.as_mut().unwrap().client_id = 999_999;
+    assert_eq!(refusal(till.create(nobodys).await).fields, ["payment.notes"]);
+    // More decimals than any currency has, and more than there is in any.
+    for bad in ["1.00001", "1000000000000001", "1000000000000.0001"] {
+        let mut request = bad_notes(bad);
+        request.payment.as_mut().unwrap().client_id = 0;
+        let fields = ["payment.client_id", "payment.amount", "payment.notes"];
+        assert_eq!(refusal(till.create(request).await).fields, fields, "{bad}");
+    }
+
+    let request = pb::AllocatePaymentRequest {
+        id: payment.id,
+        allocations: [&allocations[..], &shares(&[(0, "1")])].concat(),
+        ..Default::default()
+    };
+    let refused = refusal(till.allocate(request).await);
+    assert_eq!(refused.fields, ["allocations[1].amount", "allocations[2].instalment_id"]);
+    let request = pb::RefundPaymentRequest {
+        id: payment.id,
+        amount: money("", "0.001"),
+        reason: "x".repeat(256),
+        ..Default::default()
+    };
+    let refused = refusal(till.service().refund_payment(signed(&till.ana, request.clone())).await);
+    assert_eq!(refused.fields, ["amount", "reason"]);
+    let unknown = pb::RefundPaymentRequest { id: 999_999, ..request };
+    let refused = refusal(till.service().refund_payment(signed(&till.ana, unknown)).await);
+    assert_eq!(refused.fields, ["reason"]);
+    assert_eq!(till.crm.database.digest().await, before);
+}
+
+/// Only where no amount is there at all is all that is left meant.
+#[tokio::test]
+async fn an_amount_that_is_there_and_empty_is_refused() {
+    let till = Till::open().await;
+    let due = till.due(1000, "2025-01-31").await;
+    let payment = till.paid("10").await;
+    let before = till.crm.database.digest().await;
+    for (currency, reason) in [
+        ("", "MISSING_FIELDS"),
+        ("EUR", "MISSING_FIELDS"),
+        ("USD", "MISSING_FIELDS"),
+        ("ZZZ", "INVALID_FIELDS"),
+    ] {
+        let amount = money(currency, "");
+        let request = pb::RefundPaymentRequest {
+            id: payment.id,
+            amount: amount.clone(),
+            ..Default::default()
+        };
+        let refused = refusal(till.service().refund_payment(signed(&till.ana, request)).await);
+        assert_eq!(refused.said(), (Code::InvalidArgument, reason), "{currency}");
+        assert_eq!(refused.fields, ["amount"]);
+        let mut request = till.paying("1");
+        request.payment.as_mut().unwrap().amount = amount.clone();
+        let refused = refusal(till.create(request).await);
+        assert_eq!(
+            (refused.reason.as_str(), &refused.fields[..]),
+            (reason, &["payment.amount".to_owned()][..])
+        );
+        let mut allocations = shares(&[(due, "1")]);
+        allocations[0].amount = amount;
+        let request =
+            pb::AllocatePaymentRequest { id: payment.id, allocations, ..Default::default() };
+        let refused = refusal(till.allocate(request).await);
+        assert_eq!(refused.said(), (Code::InvalidArgument, reason), "{currency}");
+        assert_eq!(refused.fields, ["allocations[0].amount"]);
+    }
+    let dollars = pb::RefundPaymentRequest {
+        id: payment.id,
+        amount: money("USD", "1"),
+        ..Default::default()
+    };
+    let refused = refusal(till.service().refund_payment(signed(&till.ana, dollars)).await);
+    assert_eq!(refused.said(), (Code::FailedPrecondition, "CURRENCY_MISMATCH"));
     assert_eq!(till.crm.database.digest().await, before);
 }
 
