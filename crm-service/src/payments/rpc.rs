@@ -101,6 +101,7 @@ impl PaymentService for Payments {
         let change = Change::parse(&mut fields, &request);
         let payment = request.payment.unwrap_or_default();
         let id = fields.take("payment.id", id(payment.id));
+        currencies::judge(&self.db, &caller, &mut fields, Of::Payment(payment.id)).await?;
         let (repeat, change, id) = fields.all((repeat, change, id))?;
 
         let mut tx = self.db.begin(&caller).await?;

@@ -435,6 +435,43 @@ async fn an_update_changes_what_people_say_and_no_money() {
     assert_eq!(till.crm.database.digest().await, before);
 }
 
+#[tokio::test]
+async fn what_never_changes_may_be_said_again_and_not_otherwise() {
+    let till = Till::open().await;
+    let made = till.paid("10").await;
+    let bob = till.crm.create(&till.ana, euros("Bob")).await;
+    let before = till.crm.database.digest().await;
+    let said = |change: &dyn Fn(&mut pb::Payment)| {
+        let mut payment = pb::Payment { id: made.id, notes: "New.".into(), ..Default::default() };
+        change(&mut payment);
+        payment
+    };
+    for (field, reason, payment) in [
+        ("payment.amount", "INVALID_FIELDS", said(&|it| it.amount = eur("10.01"))),
+        ("payment.amount", "INVALID_FIELDS", said(&|it| it.amount = money("USD", "10"))),
+        ("payment.amount", "INVALID_FIELDS", said(&|it| it.amount = money("", "10.001"))),
+        ("payment.amount", "INVALID_FIELDS", said(&|it| it.amount = eur("much"))),
+        ("payment.amount", "MISSING_FIELDS", said(&|it| it.amount = money("", ""))),
+        ("payment.client_id", "INVALID_FIELDS", said(&|it| it.client_id = bob.id)),
+        ("payment.status", "INVALID_FIELDS", said(&|it| it.set_status(PaymentStatus::Failed))),
+        ("payment.status", "INVALID_FIELDS", said(&|it| it.status = 9)),
+    ] {
+        let refused = refusal(till.update(payment.clone(), &[]).await);
+        assert_eq!(refused.said(), (Code::InvalidArgument, reason), "{payment:?}");
+        assert_eq!(refused.fields, [field], "{payment:?}");
+    }
+    let all = said(&|it| {
+        it.client_id = bob.id;
+        it.amount = eur("11");
+        it.set_status(PaymentStatus::Refunded);
+    });
+    let refused = refusal(till.update(all.clone(), &[]).await);
+    assert_eq!(refused.fields, ["payment.client_id", "payment.amount", "payment.status"]);
+    assert_eq!(till.crm.database.digest().await, before);
+    // A mask names what is meant, and nothing else is looked at.
+    assert_eq!(till.update(all, &["notes"]).await.unwrap().notes, "New.");
+}
+
 /// Whatever else is wrong: amounts without a currency are judged in the client's or the payment's.
 #[tokio::test]
 async fn amounts_without_a_currency_are_named_beside_whatever_else_is_wrong() {
