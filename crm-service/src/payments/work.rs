@@ -5,11 +5,12 @@
 //! step is asked before, by [`Facts::allows`]; here it is done.
 
 use chrono::{DateTime, Utc};
-use proto::common::v1::ErrorReason as Reason;
+use proto::common::v1::{self as common, ErrorReason as Reason};
+use serde_json::json;
 use service_kit::{
     db::{Act, TenantTx},
     error::Error,
-    fields::Money,
+    fields::{Money, shown_money},
 };
 
 use super::{
@@ -259,8 +260,16 @@ async fn write(tx: &mut TenantTx, before: &Payment, after: Payment, note: Note<'
     sql::update(tx, &after, note.event).await?;
     enter(tx, &after, &after.facts.entries_since(&before.facts), note.entries).await?;
     totals::count(tx, &mut Shift::new(&after, Some(&before.facts)));
-    let act = Act::on("payment", after.id, note.verb);
+    let act = told(Act::on("payment", after.id, note.verb), note.event, &after.currency);
     Ok((after, Some(act)))
+}
+
+/// The record of an act with how much it was about and, where that was said, why.
+fn told(act: Act, event: Option<Event<'_>>, currency: &str) -> Act {
+    let Some(event) = event else { return act };
+    let common::Money { currency_code, amount } = shown_money(event.amount.into(), currency);
+    let act = act.with("amount", json!({ "currency_code": currency_code, "amount": amount }));
+    if event.reason.is_empty() { act } else { act.with("reason", event.reason) }
 }
 
 async fn enter(
