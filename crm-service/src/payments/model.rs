@@ -17,9 +17,9 @@ use service_kit::{
 };
 
 use super::{
-    ledger::{ByInstalment, Dispute, Facts, Status},
+    ledger::{Dispute, Facts, Status},
     totals::{Of, Total},
-    work::{Cover, NewPayment},
+    work::{Cover, NewPayment, about_share},
 };
 use crate::{buyer::stored_currency, client_packages::model::stays, visibility::Scope};
 
@@ -218,9 +218,12 @@ impl AskedCover {
             })
             .collect();
         let amounts: Option<Vec<_>> = amounts.into_iter().collect();
-        let minor = |(id, amount)| Ok((id, minor_in(amount, currency)?));
-        let amounts: Result<ByInstalment, Error> = amounts?.into_iter().map(minor).collect();
-        Some(amounts.map(|amounts| Cover::These { amounts, scope }))
+        let minor = |(place, (id, amount))| {
+            let minor = minor_in(amount, currency);
+            Ok((id, minor.map_err(|error| about_share(error, place, "amount", id))?))
+        };
+        let shares: Result<Vec<_>, Error> = amounts?.into_iter().enumerate().map(minor).collect();
+        Some(shares.map(|shares| Cover::These { shares, scope }))
     }
 }
 

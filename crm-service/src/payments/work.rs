@@ -46,8 +46,9 @@ pub enum Cover {
     Nothing,
     /// As many as it is enough for, those that are due first before the others.
     OldestDue,
-    /// These, each by so much, as far as whoever names them sees them.
-    These { amounts: ByInstalment, scope: Scope },
+    /// These, each by so much and once, as far as whoever names them sees them; in the order in
+    /// which they were named.
+    These { shares: Vec<(i64, i64)>, scope: Scope },
 }
 
 /// A client by id, whose money nobody else changes until the transaction ends.
@@ -295,19 +296,40 @@ async fn choose(tx: &mut TenantTx, payment: &Payment, cover: Cover) -> Result<By
             let due = coverage::oldest_due(tx, payment.client_id, &payment.currency).await?;
             Ok(spread(payment.facts.credit(), due.iter().map(|due| (due.id, due.open()))))
         }
-        Cover::These { amounts, scope } => {
-            let named = coverage::by_due_date(tx, scope, amounts.keys().copied()).await?;
-            if named.len() < amounts.len() {
-                let field = "allocations.instalment_id";
-                return Err(Error::NotFound { resource: "instalment", field });
+        Cover::These { shares, scope } => {
+            let ids = shares.iter().map(|(id, _)| *id);
+            let seen = coverage::by_due_date(tx, scope, ids).await?;
+            for (place, (id, amount)) in shares.iter().enumerate() {
+                let due = seen.iter().find(|due| due.id == *id);
+                check_share(due, *amount, payment).map_err(|error| which(error, place, *id))?;
             }
-            for due in &named {
-                check_fits(due, payment)?;
-                due.take(amounts[&due.id])?;
-            }
-            Ok(amounts)
+            Ok(shares.into_iter().collect())
         }
     }
+}
+
+/// Refuses to cover so much of something that is due: nothing where nobody sees it.
+fn check_share(due: Option<&Due>, amount: i64, payment: &Payment) -> Result<(), Error> {
+    let not_found = Error::NotFound { resource: "instalment", field: "instalment_id" };
+    let due = due.ok_or(not_found)?;
+    check_fits(due, payment)?;
+    due.take(amount)
+}
+
+/// The error of one of the allocations that were asked for, with which one it is.
+fn which(error: Error, place: usize, instalment_id: i64) -> Error {
+    match error.reason() {
+        // An id that is nobody's reads as one of another account, so it is not said again.
+        Reason::NotFound => error.about([("field", format!("allocations[{place}].instalment_id"))]),
+        Reason::AboveOpen => about_share(error, place, "amount", instalment_id),
+        _ => about_share(error, place, "instalment_id", instalment_id),
+    }
+}
+
+/// The error of one field of an allocation.
+pub fn about_share(error: Error, place: usize, field: &str, instalment_id: i64) -> Error {
+    let field = format!("allocations[{place}].{field}");
+    error.about([("field", field), ("instalment_id", instalment_id.to_string())])
 }
 
 fn check_fits(due: &Due, payment: &Payment) -> Result<(), Error> {

@@ -328,7 +328,7 @@ async fn an_allocation_fits_its_instalment_and_its_payment() {
     assert_eq!(
         refused.metadata,
         [
-            ("field".into(), "allocations.instalment_id".into()),
+            ("field".into(), "allocations[1].instalment_id".into()),
             ("resource".into(), "instalment".into())
         ]
     );
@@ -573,6 +573,54 @@ async fn an_amount_that_is_there_and_empty_is_refused() {
     };
     let refused = refusal(till.service().refund_payment(signed(&till.ana, dollars)).await);
     assert_eq!(refused.said(), (Code::FailedPrecondition, "CURRENCY_MISMATCH"));
+    assert_eq!(till.crm.database.digest().await, before);
+}
+
+#[tokio::test]
+async fn a_refused_allocation_says_which() {
+    let till = Till::open().await;
+    let (good, other) = (till.due(5000, "2025-01-31").await, till.due(100, "2025-01-31").await);
+    let (paid, closed) = (till.due(1000, "2025-01-31").await, till.due(1000, "2025-01-31").await);
+    let in_francs = till.due(1000, "2025-01-31").await;
+    till.paid_for("10", &[(paid, "10")]).await.unwrap();
+    till.crm
+        .database
+        .execute(&format!(
+            "UPDATE crm.instalments SET state = 'closed' WHERE id = {closed};
+             UPDATE crm.instalments SET currency = 'CHF' WHERE id = {in_francs}"
+        ))
+        .await;
+    let bob = till.crm.create(&till.ana, euros("Bob")).await;
+    let of_bob = till.due_of(&bob, 5000, "2020-01-31").await;
+    let payment = till.paid("400").await;
+    let before = till.crm.database.digest().await;
+    for (reason, (id, amount), part) in [
+        ("ABOVE_OPEN", (good, money("", "50.01")), "amount"),
+        ("INSTALMENT_PAID", (paid, money("", "1")), "instalment_id"),
+        ("INSTALMENT_CLOSED", (closed, money("", "1")), "instalment_id"),
+        ("CURRENCY_MISMATCH", (in_francs, money("", "1")), "instalment_id"),
+        ("CLIENT_MISMATCH", (of_bob, money("", "1")), "instalment_id"),
+        ("CURRENCY_MISMATCH", (good, money("USD", "1")), "amount"),
+    ] {
+        let mut allocations = shares(&[(other, "1"), (id, "1"), (999_999, "1")]);
+        allocations[1].amount = amount;
+        let metadata = [
+            ("field".to_owned(), format!("allocations[1].{part}")),
+            ("instalment_id".to_owned(), id.to_string()),
+        ];
+        let request =
+            pb::CreatePaymentRequest { allocations: allocations.clone(), ..till.paying("400") };
+        let refused = refusal(till.create(request).await);
+        assert_eq!(refused.said(), (Code::FailedPrecondition, reason));
+        assert_eq!(refused.metadata, metadata, "{reason}");
+        let request =
+            pb::AllocatePaymentRequest { id: payment.id, allocations, ..Default::default() };
+        let refused = refusal(till.allocate(request).await);
+        assert_eq!((refused.reason.as_str(), &refused.metadata[..]), (reason, &metadata[..]));
+    }
+    let refused = refusal(till.cover(payment.id, &[(good, "1"), (999_999, "1")]).await);
+    assert_eq!(refused.said(), (Code::NotFound, "NOT_FOUND"));
+    assert_eq!(refused.metadata[0].1, "allocations[1].instalment_id");
     assert_eq!(till.crm.database.digest().await, before);
 }
 
