@@ -121,7 +121,9 @@ impl Details {
                 sentence: "The client package has instalments in the currency that it has.",
             });
         }
-        if self.custom_price < standing.allocated {
+        // Payments may go on to cover more than a price that was lowered: that is no reason to
+        // refuse what leaves it as it is.
+        if self.custom_price != before.custom_price && self.custom_price < standing.allocated {
             return Err(Error::Refused {
                 reason: BelowAllocated,
                 sentence: "The price is below what payments cover of the instalments.",

@@ -411,6 +411,21 @@ async fn the_price_moves_within_what_its_instalments_allow() {
     assert_eq!(crm.database.digest().await, before);
     let lower = crm.change_sold(&ana, at("", "140"), None).await.unwrap();
     assert_eq!(lower.custom_price, worth_in("USD", "140.00"));
+
+    // Payments go on to cover what it has, beyond its price: all but the price can still change.
+    crm.cover(made[2].id, 100_00).await;
+    let other = pb::ClientPackage { start_date: "2025-02-28".into(), ..Default::default() };
+    let other = pb::ClientPackage { id: sold.id, monthly_payment_amount: worth("90"), ..other };
+    let other = crm.change_sold(&ana, other, None).await.unwrap();
+    assert_eq!(other.monthly_payment_amount, worth_in("USD", "90.00"));
+    for status in [ClientPackageStatus::Inactive, ClientPackageStatus::Active] {
+        let status = pb::ClientPackage { status: status.into(), ..other.clone() };
+        let status = pb::ClientPackage { etag: String::new(), ..status };
+        crm.change_sold(&ana, status, None).await.unwrap();
+    }
+    let refused = refusal(crm.change_sold(&ana, at("", "239.99"), None).await);
+    assert_eq!(refused.said(), (Code::FailedPrecondition, "BELOW_ALLOCATED"));
+    crm.change_sold(&ana, at("", "240"), None).await.unwrap();
 }
 
 #[tokio::test]
