@@ -368,6 +368,11 @@ impl Filter {
         let currency = fields.take("currency", Currency::optional(&request.currency));
         let paid_from = fields.take("paid_from", clock::parse_optional(request.paid_from));
         let paid_until = fields.take("paid_until", clock::parse_optional(request.paid_until));
+        if let (Some(Some(from)), Some(Some(until))) = (paid_from, paid_until)
+            && from >= until
+        {
+            fields.refuse("paid_until", Flaw::bad("must be after paid_from"));
+        }
         Some(Self {
             client_id: some_id(request.client_id),
             status: status?,
