@@ -105,13 +105,15 @@ pub async fn lock_of(
     tx.optional(query.bind(account_id).bind(id).bind(scope.employee_id())).await
 }
 
-/// A client, only to be looked at.
-pub async fn find(tx: &mut TenantTx, id: i64) -> Result<Option<Buyer>, Error> {
+/// A client whom the caller sees, only to be looked at.
+pub async fn find(tx: &mut TenantTx, scope: Scope, id: i64) -> Result<Option<Buyer>, Error> {
     let account_id = tx.account_id();
     let query = sqlx::query_as(sql!(
-        "SELECT id, currency, delete_time FROM crm.clients WHERE account_id = $1 AND id = $2"
+        "SELECT id, currency, delete_time FROM crm.clients WHERE account_id = $1 AND id = $2 AND ",
+        seen!("clients.id")
     ))
     .bind(account_id)
-    .bind(id);
+    .bind(id)
+    .bind(scope.employee_id());
     tx.optional(query).await
 }

@@ -9,6 +9,7 @@ mod client_packages;
 mod clients;
 pub mod config;
 mod constraints;
+mod currencies;
 mod directory;
 mod housekeeping;
 mod identity;

@@ -53,6 +53,8 @@ pub enum Error {
     Forbidden { reason: Reason, sentence: &'static str },
     /// The right request at the wrong moment.
     Refused { reason: Reason, sentence: &'static str },
+    /// `NotFound` or `Refused`, and which of several things in the request it is about.
+    About { error: Box<Self>, which: Vec<(&'static str, String)> },
     /// A code that opens nothing, any more or at all.
     CodeInvalid,
     /// Too many attempts from where this one comes.
@@ -90,6 +92,17 @@ impl Error {
         Self::Internal(error.into())
     }
 
+    /// The same about one of several things in the request, which the metadata then tells.
+    #[must_use]
+    pub fn about<const N: usize>(self, which: [(&'static str, String); N]) -> Self {
+        match self {
+            Self::NotFound { .. } | Self::Refused { .. } => {
+                Self::About { error: Box::new(self), which: which.into() }
+            }
+            _ => self,
+        }
+    }
+
     /// What the log says where no caller is told: a task of the service's own failed.
     pub fn for_log(&self) -> Cow<'static, str> {
         match self {
@@ -115,6 +128,7 @@ impl Error {
             | Self::Refused { reason, .. }
             | Self::Unauthenticated(reason)
             | Self::Unavailable { reason, .. } => *reason,
+            Self::About { error, .. } => error.reason(),
             Self::Stale => Reason::EtagStale,
             Self::Conflict => Reason::Conflict,
             Self::Denied(_) => Reason::PermissionDenied,
@@ -145,6 +159,7 @@ impl Error {
             | Self::RoleAboveOwn(_)
             | Self::Forbidden { .. } => Code::PermissionDenied,
             Self::Refused { .. } => Code::FailedPrecondition,
+            Self::About { error, .. } => error.code(),
             Self::CursorExpired => Code::OutOfRange,
             Self::MethodUnknown => Code::Unimplemented,
             Self::TooLarge | Self::Overloaded { .. } | Self::TooManyAttempts { .. } => {
@@ -167,6 +182,7 @@ impl Error {
             Self::Taken { sentence, .. }
             | Self::Forbidden { sentence, .. }
             | Self::Refused { sentence, .. } => (*sentence).into(),
+            Self::About { error, .. } => error.message(),
             Self::Stale => "It was changed meanwhile: read it again.".into(),
             Self::Conflict => "Another call got in the way: try again.".into(),
             Self::Unauthenticated(reason) => unauthenticated_message(*reason).into(),
@@ -223,6 +239,12 @@ impl Error {
 
     fn metadata(&self) -> HashMap<String, String> {
         let pairs = match self {
+            Self::About { error, which } => {
+                let mut metadata = error.metadata();
+                let which = which.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+                metadata.extend(which);
+                return metadata;
+            }
             Self::NotFound { resource, field } => {
                 // As it is called where programs meet it, in the audit for one.
                 let resource = resource.to_ascii_lowercase().replace(' ', "_");

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use prost_types::FieldMask;
+use proto::common::v1::Money;
 
-use crate::fields::{Fields, Flaw};
+use crate::fields::{Amount, Currency, Fields, Flaw};
 
 /// An update being taken apart: the fields named by its mask or, without one, those present.
 pub struct Update<'a> {
@@ -41,6 +42,41 @@ impl<'a> Update<'a> {
             return Some(None);
         }
         self.fields.take(&format!("{}.{path}", self.resource), parse(value)).map(Some)
+    }
+
+    /// The same for an amount, as [`Fields::amount`].
+    pub fn amount<A>(
+        &mut self,
+        path: &str,
+        value: Option<&Money>,
+        parse: impl FnOnce(Option<&Money>) -> Result<A, Flaw>,
+    ) -> Option<Option<A>>
+    where
+        A: Clone + Into<Option<Amount>>,
+    {
+        if !self.mask.takes(path, value.is_present()) {
+            return Some(None);
+        }
+        self.fields.amount(&format!("{}.{path}", self.resource), parse(value)).map(Some)
+    }
+
+    /// The same for an amount beside another one, as [`Fields::amount_beside`].
+    pub fn amount_beside<A>(
+        &mut self,
+        path: &str,
+        value: Option<&Money>,
+        parse: impl FnOnce(Option<&Money>) -> Result<A, Flaw>,
+        of: &Result<Option<Currency>, Flaw>,
+        in_another: Option<&'static str>,
+    ) -> Option<Option<A>>
+    where
+        A: Clone + Into<Option<Amount>>,
+    {
+        if !self.mask.takes(path, value.is_present()) {
+            return Some(None);
+        }
+        let path = format!("{}.{path}", self.resource);
+        self.fields.amount_beside(&path, parse(value), of, in_another).map(Some)
     }
 }
 

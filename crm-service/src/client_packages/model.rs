@@ -121,7 +121,9 @@ impl Details {
                 sentence: "The client package has instalments in the currency that it has.",
             });
         }
-        if self.custom_price < standing.allocated {
+        // Payments may go on to cover more than a price that was lowered: that is no reason to
+        // refuse what leaves it as it is.
+        if self.custom_price != before.custom_price && self.custom_price < standing.allocated {
             return Err(Error::Refused {
                 reason: BelowAllocated,
                 sentence: "The price is below what payments cover of the instalments.",
@@ -152,10 +154,12 @@ impl New {
     ) -> Option<Self> {
         let client_id = fields.take("client_package.client_id", id(request.client_id));
         let package_id = fields.take("client_package.package_id", id(request.package_id));
-        let price = Amount::optional(request.custom_price.as_ref());
-        let price = fields.take("client_package.custom_price", price);
+        let price = request.custom_price.as_ref();
+        let of = Amount::currency_said(price);
+        let price = fields.amount("client_package.custom_price", Amount::optional(price));
         let monthly = Amount::optional(request.monthly_payment_amount.as_ref());
-        let monthly = fields.take("client_package.monthly_payment_amount", monthly);
+        let field = "client_package.monthly_payment_amount";
+        let monthly = fields.amount_beside(field, monthly, &of, Some(NOT_OF_PRICE));
         let schedule = SCHEDULES.required(request.payment_schedule);
         let schedule = fields.take("client_package.payment_schedule", schedule);
         let start = fields.take("client_package.start_date", optional_date(&request.start_date));
@@ -192,13 +196,16 @@ impl Offer {
         list_price: Option<Money>,
         default_currency: Currency,
     ) -> Result<Details, Error> {
-        let price = match &self.price {
-            Some(price) => price.or_in(default_currency),
-            None => list_price.ok_or(Flaw::Missing),
+        let (price, currency) = match &self.price {
+            Some(price) => {
+                (price.or_in(default_currency), Some(price.currency_or(default_currency)))
+            }
+            None => (list_price.ok_or(Flaw::Missing), list_price.map(Money::currency)),
         };
-        let (price, monthly) = agreed(prefix, price, |currency| match &self.monthly {
-            Some(monthly) => same_currency(monthly, currency).map(Some),
-            None => Ok(None),
+        let fields = Fields::default();
+        let (price, monthly) = agreed(fields, prefix, price, currency, |currency| {
+            let monthly = self.monthly.as_ref();
+            monthly.map(|monthly| same_currency(monthly, currency)).transpose()
         })?;
         Ok(Details {
             currency: price.currency().code().to_owned(),
@@ -211,24 +218,28 @@ impl Offer {
     }
 }
 
-/// Price and monthly amount, of which the second follows the first in its currency.
+/// Price and monthly amount, of which the second follows the first in its currency, also where
+/// the first is no good in it.
 fn agreed(
+    mut fields: Fields,
     prefix: &'static str,
     price: Result<Money, Flaw>,
+    currency: Option<Currency>,
     monthly: impl FnOnce(Currency) -> Result<Option<i64>, Flaw>,
 ) -> Result<(Money, Option<i64>), Error> {
-    let mut fields = Fields::default();
     let price = fields.take(&format!("{prefix}custom_price"), price);
-    let monthly = price.and_then(|price| {
-        fields.take(&format!("{prefix}monthly_payment_amount"), monthly(price.currency()))
+    let monthly = currency.and_then(|currency| {
+        fields.take(&format!("{prefix}monthly_payment_amount"), monthly(currency))
     });
     Ok(fields.all((price, monthly))?)
 }
 
+const NOT_OF_PRICE: &str = "must be in the currency of the price";
+
 fn same_currency(monthly: &Amount, currency: Currency) -> Result<i64, Flaw> {
     let monthly = monthly.or_in(currency)?;
     if monthly.currency() != currency {
-        return Err(Flaw::bad("must be in the currency of the price"));
+        return Err(Flaw::bad(NOT_OF_PRICE));
     }
     Ok(monthly.minor())
 }
@@ -257,12 +268,18 @@ impl Change {
         let said = request.client_package.as_ref().unwrap_or(&nothing);
         let mask = request.update_mask.as_ref();
         let mut update = Update::of(fields, "client_package", mask, Self::PATHS);
-        let price = update
-            .field("custom_price", &said.custom_price, |price| Amount::required(price.as_ref()));
-        let monthly =
-            update.field("monthly_payment_amount", &said.monthly_payment_amount, |amount| {
-                Amount::optional(amount.as_ref())
-            });
+        let price = said.custom_price.as_ref();
+        let of_price = Amount::currency_said(price);
+        let price = update.amount("custom_price", price, Amount::required);
+        // Beside a price that stays, the monthly amount is in the currency that it has.
+        let of = if matches!(price, Some(None)) { Ok(None) } else { of_price };
+        let monthly = update.amount_beside(
+            "monthly_payment_amount",
+            said.monthly_payment_amount.as_ref(),
+            Amount::optional,
+            &of,
+            Some(NOT_OF_PRICE),
+        );
         let schedule = update.field("payment_schedule", &said.payment_schedule, |schedule| {
             SCHEDULES.required(*schedule)
         });
@@ -286,20 +303,21 @@ impl Change {
         let mut fields = Fields::default();
         stays(&mut fields, "client_package.client_id", self.client_id, before.client_id);
         stays(&mut fields, "client_package.package_id", self.package_id, before.package_id);
-        fields.all(())?;
         let before = before.details.clone();
         let currency = stored_currency(&before.currency)?;
         let price = match &self.price {
             Some(price) => price.or_in(currency),
             None => Ok(Money::from_minor(before.custom_price, currency)),
         };
-        let (price, monthly) = agreed(prefix, price, |after| match &self.monthly {
-            Some(Some(monthly)) => same_currency(monthly, after).map(Some),
-            Some(None) => Ok(None),
-            None if after == currency => Ok(before.monthly_payment_amount),
-            None if before.monthly_payment_amount.is_none() => Ok(None),
-            None => Err(Flaw::bad("must be in the currency of the price")),
-        })?;
+        let after = self.price.as_ref().map_or(currency, |price| price.currency_or(currency));
+        let (price, monthly) =
+            agreed(fields, prefix, price, Some(after), |after| match &self.monthly {
+                Some(Some(monthly)) => same_currency(monthly, after).map(Some),
+                Some(None) => Ok(None),
+                None if after == currency => Ok(before.monthly_payment_amount),
+                None if before.monthly_payment_amount.is_none() => Ok(None),
+                None => Err(Flaw::bad(NOT_OF_PRICE)),
+            })?;
         Ok(Details {
             currency: price.currency().code().to_owned(),
             custom_price: price.minor(),
@@ -339,15 +357,21 @@ impl Preview {
         fields: &mut Fields,
         request: &pb::PreviewInstalmentsRequest,
         today: NaiveDate,
+        default_currency: Currency,
     ) -> Option<Self> {
         let is_new = request.client_package_id == 0;
-        let price = Amount::optional(request.custom_price.as_ref());
-        let price = fields.take("custom_price", needed_if(is_new, price));
+        let price = request.custom_price.as_ref();
+        let of = Amount::currency_said(price);
+        let price = fields.amount("custom_price", needed_if(is_new, Amount::optional(price)));
         let monthly = Amount::optional(request.monthly_payment_amount.as_ref());
-        let monthly = fields.take("monthly_payment_amount", monthly);
+        let field = "monthly_payment_amount";
+        let monthly = fields.amount_beside(field, monthly, &of, Some(NOT_OF_PRICE));
         let schedule = SCHEDULES.optional(request.payment_schedule);
         let schedule = fields.take("payment_schedule", needed_if(is_new, schedule));
         let start = fields.take("start_date", optional_date(&request.start_date));
+        if is_new {
+            fields.judge_in(default_currency);
+        }
         let (price, monthly, schedule, start) = (price?, monthly?, schedule?, start?);
         if is_new {
             let (schedule, start) = (schedule?, start.unwrap_or(today));

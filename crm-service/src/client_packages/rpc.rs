@@ -23,7 +23,12 @@ use super::{
     sql,
     work::{self, not_found},
 };
-use crate::{buyer, instalments, packages, visibility::Scope};
+use crate::{
+    buyer,
+    currencies::{self, Of},
+    instalments, packages,
+    visibility::Scope,
+};
 
 pub struct ClientPackages {
     pub db: Db,
@@ -42,6 +47,7 @@ impl ClientPackageService for ClientPackages {
         let repeat = fields.take("request_id", self.repeats.of(&request));
         let said = request.client_package.unwrap_or_default();
         let new = New::parse(&mut fields, &said, caller.today());
+        work::judge_sale(&self.db, &caller, &mut fields, &said).await?;
         let (repeat, new) = fields.all((repeat, new))?;
 
         let mut tx = self.db.begin(&caller).await?;
@@ -115,6 +121,8 @@ impl ClientPackageService for ClientPackages {
         let change = Change::parse(&mut fields, &request);
         let said = request.client_package.unwrap_or_default();
         let id = fields.take("client_package.id", id(said.id));
+        let row = Of::ClientPackage(said.id);
+        currencies::judge(&self.db, &caller, &mut fields, row).await?;
         let (repeat, change, id) = fields.all((repeat, change, id))?;
 
         let mut tx = self.db.begin(&caller).await?;
@@ -172,13 +180,15 @@ impl ClientPackageService for ClientPackages {
     ) -> Reply<pb::PreviewInstalmentsResponse> {
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
-        let preview = Preview::parse(&mut fields, &request, caller.today());
+        let (today, currency) = (caller.today(), caller.default_currency());
+        let preview = Preview::parse(&mut fields, &request, today, currency);
         let count = fields.take("count", parse_count(request.count));
+        let row = Of::ClientPackage(request.client_package_id);
+        currencies::judge(&self.db, &caller, &mut fields, row).await?;
         let (preview, count) = fields.all((preview, count))?;
 
         let (mut tx, scope) = (self.db.begin(&caller).await?, Scope::of(&caller));
-        let (details, standing) =
-            work::read(&mut tx, scope, preview, caller.default_currency()).await?;
+        let (details, standing) = work::read(&mut tx, scope, preview, currency).await?;
         let plan = plan(&details.terms(), &standing.kept(), count).map_err(Error::from)?;
         reply(pb::PreviewInstalmentsResponse {
             instalments: plan.iter().map(|planned| planned.shown(&details)).collect(),

@@ -1,6 +1,12 @@
 //! What do several methods on client packages have in common?
 
-use service_kit::{db::TenantTx, error::Error, fields::Currency};
+use proto::crm::v1 as pb;
+use service_kit::{
+    caller::Caller,
+    db::{Db, TenantTx},
+    error::Error,
+    fields::{Currency, Fields, Flaw},
+};
 
 use super::{
     model::{ClientPackage, Details, Preview, Standing},
@@ -8,7 +14,8 @@ use super::{
 };
 use crate::{
     buyer::{self, Belonging, Buyer},
-    instalments,
+    currencies::{self, Of},
+    instalments, packages,
     visibility::Scope,
 };
 
@@ -38,6 +45,31 @@ pub async fn lock_to_plan(
     Ok(client_package)
 }
 
+/// As [`currencies::judge`](crate::currencies::judge) for something to be sold: its amounts are in
+/// the currency of its price, or of the package's where it has none of its own.
+pub async fn judge_sale(
+    db: &Db,
+    caller: &Caller,
+    fields: &mut Fields,
+    said: &pb::ClientPackage,
+) -> Result<(), Error> {
+    if said.custom_price.is_some() {
+        return currencies::judge(db, caller, fields, Of::Client(said.client_id)).await;
+    }
+    if fields.are_good() {
+        return Ok(());
+    }
+    let mut tx = db.begin(caller).await?;
+    let Some(package) = packages::sql::find(&mut tx, said.package_id).await? else {
+        return Ok(());
+    };
+    match package.details.list_price()? {
+        Some(price) => fields.judge_in(price.currency()),
+        None => fields.refuse("client_package.custom_price", Flaw::Missing),
+    }
+    Ok(())
+}
+
 /// What a preview is of: as it would be agreed on, and what is there already.
 pub async fn read(
     tx: &mut TenantTx,
@@ -53,7 +85,7 @@ pub async fn read(
     };
     let field = "client_package_id";
     let before = sql::find(tx, scope, id).await?.ok_or(not_found(field))?;
-    buyer::find(tx, before.client_id).await?.ok_or(not_found(field))?.must_be_live()?;
+    buyer::find(tx, scope, before.client_id).await?.ok_or(not_found(field))?.must_be_live()?;
     before.must_be_active()?;
     let standing = instalments::sql::standing(tx, id).await?;
     let details = change.apply("", &before)?;

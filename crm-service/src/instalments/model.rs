@@ -76,6 +76,10 @@ impl Instalment {
         STATUSES.read(&self.status)
     }
 
+    pub fn currency(&self) -> Result<Currency, Error> {
+        stored_currency(&self.currency)
+    }
+
     /// What of it is still to be paid, in minor units.
     fn open(&self) -> i64 {
         if self.is_receivable() { self.details.amount - self.allocated } else { 0 }
@@ -141,7 +145,7 @@ impl New {
         let client_id = fields.take("instalment.client_id", id(said.client_id));
         let number = optional_number(said.instalment_number);
         let number = fields.take("instalment.instalment_number", number);
-        let amount = fields.take("instalment.amount", Amount::required(said.amount.as_ref()));
+        let amount = fields.amount("instalment.amount", Amount::required(said.amount.as_ref()));
         let due = fields.take("instalment.schedule_date", date(&said.schedule_date));
         let status = fields.take("instalment.status", STATUSES.optional(said.status));
         Some(Self {
@@ -212,8 +216,7 @@ impl Change {
         let number = update.field("instalment_number", &said.instalment_number, |number| {
             optional_number(*number)?.ok_or(Flaw::Missing)
         });
-        let amount =
-            update.field("amount", &said.amount, |amount| Amount::required(amount.as_ref()));
+        let amount = update.amount("amount", said.amount.as_ref(), Amount::required);
         let due = update.field("schedule_date", said.schedule_date.as_str(), date);
         let status = update.field("status", &said.status, |status| STATUSES.required(*status));
         let has_mask = mask.is_some_and(|mask| !mask.paths.is_empty());
@@ -235,12 +238,22 @@ impl Change {
         stays(&mut fields, "instalment.client_id", self.client_id, before.client_id);
         let said = self.client_package_id;
         stays(&mut fields, "instalment.client_package_id", said, of_client_package);
-        fields.all(())?;
-        let status = self.status.filter(|status| *status != before.status());
+        let currency = before.currency()?;
         let was = before.details.clone();
+        let amount = self
+            .amount
+            .map_or(Ok(Money::from_minor(was.amount, currency)), |amount| amount.or_in(currency));
+        let amount = fields.take("instalment.amount", amount);
+        let status = self.status.filter(|status| *status != before.status());
+        if status == Some(Status::Closed) && before.is_receivable() {
+            let flaw = Flaw::bad("must be open or failed: CloseInstalment closes it");
+            fields.refuse("instalment.status", flaw);
+        }
+        let (amount,) = fields.all((amount,))?;
+        must_be_in(amount, currency, "The instalment is in another currency, which stays.")?;
         let after = Details {
             instalment_number: self.number.unwrap_or(was.instalment_number),
-            amount: self.amount.map_or(Ok(was.amount), |amount| minor(&amount, before))?,
+            amount: amount.minor(),
             schedule_date: self.due.unwrap_or(was.schedule_date),
             state: status.map_or(was.state, |status| STATUSES.text(status).to_owned()),
         };
@@ -250,20 +263,9 @@ impl Change {
         if status.is_some() || after != before.details {
             before.must_be_receivable()?;
         }
-        if status == Some(Status::Closed) {
-            let flaw = Flaw::bad("must be open or failed: CloseInstalment closes it");
-            return Err(Violations::one("instalment.status", flaw).into());
-        }
         must_cover(&after, before.allocated)?;
         Ok(after)
     }
-}
-
-fn minor(amount: &Amount, before: &Instalment) -> Result<i64, Error> {
-    let currency = stored_currency(&before.currency)?;
-    let amount = in_currency(amount, currency)?;
-    must_be_in(amount, currency, "The instalment is in another currency, which stays.")?;
-    Ok(amount.minor())
 }
 
 fn must_cover(after: &Details, allocated: i64) -> Result<(), Error> {

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     buyer::{self, Belonging, Buyer},
     client_packages::{self, model::ClientPackage},
+    currencies::{self, Of},
     visibility::Scope,
 };
 
@@ -44,7 +45,13 @@ impl InstalmentService for Instalments {
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
         let repeat = fields.take("request_id", self.repeats.of(&request));
-        let new = New::parse(&mut fields, &request.instalment.unwrap_or_default());
+        let said = request.instalment.unwrap_or_default();
+        let new = New::parse(&mut fields, &said);
+        let row = match said.client_package_id {
+            0 => Of::Client(said.client_id),
+            id => Of::ClientPackage(id),
+        };
+        currencies::judge(&self.db, &caller, &mut fields, row).await?;
         let (repeat, new) = fields.all((repeat, new))?;
         let state = new.state()?;
 
@@ -118,6 +125,7 @@ impl InstalmentService for Instalments {
         let change = Change::parse(&mut fields, &request);
         let said = request.instalment.unwrap_or_default();
         let id = fields.take("instalment.id", id(said.id));
+        currencies::judge(&self.db, &caller, &mut fields, Of::Instalment(said.id)).await?;
         let (repeat, change, id) = fields.all((repeat, change, id))?;
 
         let mut tx = self.db.begin(&caller).await?;

@@ -17,11 +17,11 @@ use service_kit::{
 };
 
 use super::{
-    ledger::{ByInstalment, Dispute, Facts, Status},
+    ledger::{Dispute, Facts, Status},
     totals::{Of, Total},
-    work::{Cover, NewPayment},
+    work::{Cover, NewPayment, about_share},
 };
-use crate::{buyer::stored_currency, visibility::Scope};
+use crate::{buyer::stored_currency, client_packages::model::stays, visibility::Scope};
 
 /// A payment as it is.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -83,7 +83,7 @@ impl AskedPayment {
         let nothing = pb::Payment::default();
         let payment = request.payment.as_ref().unwrap_or(&nothing);
         let client_id = fields.take("payment.client_id", id(payment.client_id));
-        let amount = fields.take("payment.amount", Amount::required(payment.amount.as_ref()));
+        let amount = fields.amount("payment.amount", Amount::required(payment.amount.as_ref()));
         let has_failed = fields.take("payment.status", parse_has_failed(payment.status));
         let paid_at = fields.take("payment.paid_at", parse_paid_at(payment.paid_at));
         let external_reference =
@@ -139,7 +139,9 @@ impl AskedCover {
 
     /// For a new payment, which may cover nothing, and must not when it failed.
     pub fn parse_new(fields: &mut Fields, request: &pb::CreatePaymentRequest) -> Option<Self> {
-        let cover = Self::parse(fields, &request.allocations, request.auto_allocate)?;
+        let amount = request.payment.as_ref().and_then(|payment| payment.amount.as_ref());
+        let of = Amount::currency_said(amount);
+        let cover = Self::parse(fields, &request.allocations, request.auto_allocate, &of)?;
         let status = request.payment.as_ref().map_or(0, |payment| payment.status);
         if status == i32::from(PaymentStatus::Failed) {
             cover.refuse_any(fields);
@@ -149,7 +151,8 @@ impl AskedCover {
 
     /// For a payment that is there, which is to cover something.
     pub fn parse_more(fields: &mut Fields, request: &pb::AllocatePaymentRequest) -> Option<Self> {
-        let cover = Self::parse(fields, &request.allocations, request.auto_allocate)?;
+        let of = Ok(None);
+        let cover = Self::parse(fields, &request.allocations, request.auto_allocate, &of)?;
         if cover == Self::Nothing {
             fields.refuse("allocations", Flaw::Missing);
         }
@@ -160,6 +163,7 @@ impl AskedCover {
         fields: &mut Fields,
         allocations: &[pb::PaymentAllocation],
         auto_allocate: bool,
+        of: &Result<Option<Currency>, Flaw>,
     ) -> Option<Self> {
         if allocations.len() > Self::MOST {
             fields.refuse("allocations", Flaw::bad("must be at most 100"));
@@ -168,7 +172,7 @@ impl AskedCover {
         if auto_allocate && !allocations.is_empty() {
             fields.refuse("auto_allocate", Flaw::bad("must not be set beside allocations"));
         }
-        let these = parse_allocations(fields, allocations)?;
+        let these = parse_allocations(fields, allocations, of)?;
         Some(match (auto_allocate, these.is_empty()) {
             (true, _) => Self::OldestDue,
             (false, true) => Self::Nothing,
@@ -214,15 +218,19 @@ impl AskedCover {
             })
             .collect();
         let amounts: Option<Vec<_>> = amounts.into_iter().collect();
-        let minor = |(id, amount)| Ok((id, minor_in(amount, currency)?));
-        let amounts: Result<ByInstalment, Error> = amounts?.into_iter().map(minor).collect();
-        Some(amounts.map(|amounts| Cover::These { amounts, scope }))
+        let minor = |(place, (id, amount))| {
+            let minor = minor_in(amount, currency);
+            Ok((id, minor.map_err(|error| about_share(error, place, "amount", id))?))
+        };
+        let shares: Result<Vec<_>, Error> = amounts?.into_iter().enumerate().map(minor).collect();
+        Some(shares.map(|shares| Cover::These { shares, scope }))
     }
 }
 
 fn parse_allocations(
     fields: &mut Fields,
     allocations: &[pb::PaymentAllocation],
+    of: &Result<Option<Currency>, Flaw>,
 ) -> Option<Vec<(i64, Amount)>> {
     let mut named = BTreeSet::new();
     let mut parsed = Vec::new();
@@ -233,7 +241,8 @@ fn parse_allocations(
             named.insert(id).then_some(id).ok_or_else(again)
         });
         let instalment_id = fields.take(&path("instalment_id"), instalment_id);
-        let amount = fields.take(&path("amount"), Amount::required(allocation.amount.as_ref()));
+        let amount = Amount::required(allocation.amount.as_ref());
+        let amount = fields.amount_beside(&path("amount"), amount, of, None);
         parsed.push(instalment_id.zip(amount));
     }
     parsed.into_iter().collect()
@@ -261,8 +270,47 @@ pub fn refunded_after(payment: &Payment, amount: Option<Amount>) -> Result<i64, 
     Ok(payment.facts.refunded + minor_in(amount, currency)?)
 }
 
+/// What an update says, without a mask, of what stays as it was recorded.
+#[derive(Default)]
+struct Same {
+    /// 0 where nothing is said.
+    client_id: i64,
+    amount: Option<Amount>,
+    status: Option<Status>,
+}
+
+impl Same {
+    fn parse(fields: &mut Fields, request: &pb::UpdatePaymentRequest) -> Option<Self> {
+        // A mask names what is meant: nothing of this, as it may not.
+        let has_mask = request.update_mask.as_ref().is_some_and(|mask| !mask.paths.is_empty());
+        let Some(payment) = request.payment.as_ref().filter(|_| !has_mask) else {
+            return Some(Self::default());
+        };
+        let amount = fields.amount("payment.amount", Amount::optional(payment.amount.as_ref()));
+        let status = fields.take("payment.status", parse_optional_status(payment.status));
+        Some(Self { client_id: payment.client_id, amount: amount?, status: status? })
+    }
+
+    /// Refuses anything else than what is there.
+    fn check(self, payment: &Payment) -> Result<(), Error> {
+        let currency = payment.currency()?;
+        let is = Money::from_minor(payment.facts.amount, currency);
+        let said = self.amount.map_or(Ok(is), |amount| amount.or_in(currency));
+        let mut fields = Fields::default();
+        stays(&mut fields, "payment.client_id", self.client_id, payment.client_id);
+        if fields.take("payment.amount", said).is_some_and(|said| said != is) {
+            fields.refuse("payment.amount", Flaw::bad("cannot be changed"));
+        }
+        if self.status.is_some_and(|status| status != payment.facts.status()) {
+            fields.refuse("payment.status", Flaw::bad("cannot be changed"));
+        }
+        Ok(fields.all(())?)
+    }
+}
+
 /// What an update means to change: the fields it takes, and their new values.
 pub struct Change {
+    same: Same,
     paid_at: Option<Option<DateTime<Utc>>>,
     external_reference: Option<Text<255>>,
     notes: Option<Notes>,
@@ -275,24 +323,31 @@ impl Change {
     pub fn parse(fields: &mut Fields, request: &pb::UpdatePaymentRequest) -> Option<Self> {
         let nothing = pb::Payment::default();
         let payment = request.payment.as_ref().unwrap_or(&nothing);
+        let same = Same::parse(fields, request);
         let mut update = Update::of(fields, "payment", request.update_mask.as_ref(), Self::PATHS);
         let paid_at = update.field("paid_at", &payment.paid_at, |time| parse_paid_at(*time));
         let external_reference =
             update.field("external_reference", payment.external_reference.as_str(), Text::parse);
         let notes = update.field("notes", payment.notes.as_str(), Notes::parse);
-        Some(Self { paid_at: paid_at?, external_reference: external_reference?, notes: notes? })
+        Some(Self {
+            same: same?,
+            paid_at: paid_at?,
+            external_reference: external_reference?,
+            notes: notes?,
+        })
     }
 
     /// The payment as it is after the change.
-    pub fn apply(self, before: Payment, now: DateTime<Utc>) -> Payment {
-        Payment {
+    pub fn apply(self, before: Payment, now: DateTime<Utc>) -> Result<Payment, Error> {
+        self.same.check(&before)?;
+        Ok(Payment {
             paid_at: self.paid_at.map_or(before.paid_at, |paid_at| paid_at.unwrap_or(now)),
             external_reference: self
                 .external_reference
                 .map_or(before.external_reference, Text::into_string),
             notes: self.notes.map_or(before.notes, Notes::into_string),
             ..before
-        }
+        })
     }
 }
 
@@ -313,6 +368,11 @@ impl Filter {
         let currency = fields.take("currency", Currency::optional(&request.currency));
         let paid_from = fields.take("paid_from", clock::parse_optional(request.paid_from));
         let paid_until = fields.take("paid_until", clock::parse_optional(request.paid_until));
+        if let (Some(Some(from)), Some(Some(until))) = (paid_from, paid_until)
+            && from >= until
+        {
+            fields.refuse("paid_until", Flaw::bad("must be after paid_from"));
+        }
         Some(Self {
             client_id: some_id(request.client_id),
             status: status?,

@@ -22,7 +22,10 @@ use super::{
     model::{self, AskedCover, AskedPayment, Change, Filter},
     sql, totals, work,
 };
-use crate::visibility::Scope;
+use crate::{
+    currencies::{self, Of},
+    visibility::Scope,
+};
 
 /// Why something happened to a payment.
 type Reason = Text<255>;
@@ -44,6 +47,8 @@ impl PaymentService for Payments {
         let repeat = fields.take("request_id", self.repeats.of(&request));
         let asked = AskedPayment::parse(&mut fields, &request);
         let cover = AskedCover::parse_new(&mut fields, &request);
+        let client_id = request.payment.as_ref().map_or(0, |payment| payment.client_id);
+        currencies::judge(&self.db, &caller, &mut fields, Of::Client(client_id)).await?;
         let (repeat, asked, cover) = fields.all((repeat, asked, cover))?;
 
         let mut tx = self.db.begin(&caller).await?;
@@ -68,6 +73,7 @@ impl PaymentService for Payments {
         let repeat = fields.take("request_id", self.repeats.of(&request));
         let id = fields.take("id", id(request.id));
         let cover = AskedCover::parse_more(&mut fields, &request);
+        currencies::judge(&self.db, &caller, &mut fields, Of::Payment(request.id)).await?;
         let (repeat, id, cover) = fields.all((repeat, id, cover))?;
 
         let mut tx = self.db.begin(&caller).await?;
@@ -95,6 +101,7 @@ impl PaymentService for Payments {
         let change = Change::parse(&mut fields, &request);
         let payment = request.payment.unwrap_or_default();
         let id = fields.take("payment.id", id(payment.id));
+        currencies::judge(&self.db, &caller, &mut fields, Of::Payment(payment.id)).await?;
         let (repeat, change, id) = fields.all((repeat, change, id))?;
 
         let mut tx = self.db.begin(&caller).await?;
@@ -184,8 +191,9 @@ impl PaymentService for Payments {
         let mut fields = Fields::default();
         let repeat = fields.take("request_id", self.repeats.of(&request));
         let id = fields.take("id", id(request.id));
-        let amount = fields.take("amount", Amount::optional(request.amount.as_ref()));
+        let amount = fields.amount("amount", Amount::optional(request.amount.as_ref()));
         let reason = fields.take("reason", Reason::parse(&request.reason));
+        currencies::judge(&self.db, &caller, &mut fields, Of::Payment(request.id)).await?;
         let (repeat, id, amount, reason) = fields.all((repeat, id, amount, reason))?;
 
         let mut tx = self.db.begin(&caller).await?;

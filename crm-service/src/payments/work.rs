@@ -5,11 +5,12 @@
 //! step is asked before, by [`Facts::allows`]; here it is done.
 
 use chrono::{DateTime, Utc};
-use proto::common::v1::ErrorReason as Reason;
+use proto::common::v1::{self as common, ErrorReason as Reason};
+use serde_json::json;
 use service_kit::{
     db::{Act, TenantTx},
     error::Error,
-    fields::Money,
+    fields::{Money, shown_money},
 };
 
 use super::{
@@ -45,8 +46,9 @@ pub enum Cover {
     Nothing,
     /// As many as it is enough for, those that are due first before the others.
     OldestDue,
-    /// These, each by so much, as far as whoever names them sees them.
-    These { amounts: ByInstalment, scope: Scope },
+    /// These, each by so much and once, as far as whoever names them sees them; in the order in
+    /// which they were named.
+    These { shares: Vec<(i64, i64)>, scope: Scope },
 }
 
 /// A client by id, whose money nobody else changes until the transaction ends.
@@ -226,7 +228,7 @@ pub async fn void(tx: &mut TenantTx, payment: Payment, reason: &str) -> Done {
 
 /// Changes what people say about it; no money moves.
 pub async fn change(tx: &mut TenantTx, payment: Payment, change: Change) -> Done {
-    let after = change.apply(payment.clone(), tx.now());
+    let after = change.apply(payment.clone(), tx.now())?;
     let changed = after.changes(&payment);
     // What changes nothing leaves the etag as it is.
     if changed.is_empty() {
@@ -259,8 +261,16 @@ async fn write(tx: &mut TenantTx, before: &Payment, after: Payment, note: Note<'
     sql::update(tx, &after, note.event).await?;
     enter(tx, &after, &after.facts.entries_since(&before.facts), note.entries).await?;
     totals::count(tx, &mut Shift::new(&after, Some(&before.facts)));
-    let act = Act::on("payment", after.id, note.verb);
+    let act = told(Act::on("payment", after.id, note.verb), note.event, &after.currency);
     Ok((after, Some(act)))
+}
+
+/// The record of an act with how much it was about and, where that was said, why.
+fn told(act: Act, event: Option<Event<'_>>, currency: &str) -> Act {
+    let Some(event) = event else { return act };
+    let common::Money { currency_code, amount } = shown_money(event.amount.into(), currency);
+    let act = act.with("amount", json!({ "currency_code": currency_code, "amount": amount }));
+    if event.reason.is_empty() { act } else { act.with("reason", event.reason) }
 }
 
 async fn enter(
@@ -286,19 +296,40 @@ async fn choose(tx: &mut TenantTx, payment: &Payment, cover: Cover) -> Result<By
             let due = coverage::oldest_due(tx, payment.client_id, &payment.currency).await?;
             Ok(spread(payment.facts.credit(), due.iter().map(|due| (due.id, due.open()))))
         }
-        Cover::These { amounts, scope } => {
-            let named = coverage::by_due_date(tx, scope, amounts.keys().copied()).await?;
-            if named.len() < amounts.len() {
-                let field = "allocations.instalment_id";
-                return Err(Error::NotFound { resource: "instalment", field });
+        Cover::These { shares, scope } => {
+            let ids = shares.iter().map(|(id, _)| *id);
+            let seen = coverage::by_due_date(tx, scope, ids).await?;
+            for (place, (id, amount)) in shares.iter().enumerate() {
+                let due = seen.iter().find(|due| due.id == *id);
+                check_share(due, *amount, payment).map_err(|error| which(error, place, *id))?;
             }
-            for due in &named {
-                check_fits(due, payment)?;
-                due.take(amounts[&due.id])?;
-            }
-            Ok(amounts)
+            Ok(shares.into_iter().collect())
         }
     }
+}
+
+/// Refuses to cover so much of something that is due: nothing where nobody sees it.
+fn check_share(due: Option<&Due>, amount: i64, payment: &Payment) -> Result<(), Error> {
+    let not_found = Error::NotFound { resource: "instalment", field: "instalment_id" };
+    let due = due.ok_or(not_found)?;
+    check_fits(due, payment)?;
+    due.take(amount)
+}
+
+/// The error of one of the allocations that were asked for, with which one it is.
+fn which(error: Error, place: usize, instalment_id: i64) -> Error {
+    match error.reason() {
+        // An id that is nobody's reads as one of another account, so it is not said again.
+        Reason::NotFound => error.about([("field", format!("allocations[{place}].instalment_id"))]),
+        Reason::AboveOpen => about_share(error, place, "amount", instalment_id),
+        _ => about_share(error, place, "instalment_id", instalment_id),
+    }
+}
+
+/// The error of one field of an allocation.
+pub fn about_share(error: Error, place: usize, field: &str, instalment_id: i64) -> Error {
+    let field = format!("allocations[{place}].{field}");
+    error.about([("field", field), ("instalment_id", instalment_id.to_string())])
 }
 
 fn check_fits(due: &Due, payment: &Payment) -> Result<(), Error> {

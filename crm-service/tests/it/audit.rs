@@ -25,7 +25,7 @@ use tonic::{Code, Status};
 use crate::{
     isolation::Rows,
     support::{Crm, Person, named, signed},
-    till::Till,
+    till::{Till, money},
 };
 
 /// A method, what it is recorded as, and the field that says on whom; none where it is made.
@@ -295,6 +295,55 @@ async fn every_change_is_on_record_with_who_did_it_from_where_in_which_call() {
     assert_eq!(actions(&events), OF_A_CLIENT);
     let details = format!("{:?}", events.audit_events[2].details);
     assert!(details.contains("last_name") && !details.contains("King"), "{details}");
+}
+
+/// How much it was about and why is recorded with what happened to a payment.
+#[tokio::test]
+async fn a_record_says_how_much_went_and_why() {
+    let till = Till::open().await;
+    let first = till.paid("30").await;
+    let request = pb::RefundPaymentRequest {
+        id: first.id,
+        amount: money("", "12.5"),
+        reason: "Cancelled a lesson.".into(),
+        ..Default::default()
+    };
+    till.service().refund_payment(signed(&till.ana, request)).await.unwrap();
+    till.dispute(first.id).await.unwrap();
+    till.resolve(first.id, pb::DisputeOutcome::Won).await.unwrap();
+    let second = till.paid("7").await;
+    let request = pb::MarkPaymentFailedRequest {
+        id: second.id,
+        reason: "Bounced.".into(),
+        ..Default::default()
+    };
+    till.service().mark_payment_failed(signed(&till.ana, request)).await.unwrap();
+    till.void(second.id).await.unwrap();
+    let details: Vec<(String, serde_json::Value)> = sqlx::query_as(
+        "SELECT action, details FROM crm.audit_events
+         WHERE subject = 'payment' AND action <> 'payment.create' ORDER BY id",
+    )
+    .fetch_all(&till.crm.database.owner)
+    .await
+    .unwrap();
+    let of = |action: &str, amount: &str, reason: Option<&str>| {
+        let amount = serde_json::json!({ "currency_code": "EUR", "amount": amount });
+        let mut details = serde_json::json!({ "amount": amount });
+        if let Some(reason) = reason {
+            details["reason"] = reason.into();
+        }
+        (action.to_owned(), details)
+    };
+    assert_eq!(
+        details,
+        [
+            of("payment.refund", "12.50", Some("Cancelled a lesson.")),
+            of("payment.dispute", "17.50", Some("fraudulent")),
+            of("payment.win_dispute", "17.50", None),
+            of("payment.fail", "7.00", Some("Bounced.")),
+            of("payment.void", "7.00", Some("entered twice")),
+        ]
+    );
 }
 
 /// Security checklist 60.

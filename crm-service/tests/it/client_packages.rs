@@ -130,6 +130,130 @@ async fn everything_wrong_is_named_at_once_and_nothing_is_written() {
     assert_eq!(crm.database.digest().await, before);
 }
 
+/// Whatever else is wrong: amounts without a currency are judged in the one that applies.
+#[tokio::test]
+async fn amounts_without_a_currency_are_named_beside_whatever_else_is_wrong() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    let sold = crm.sold(&ana, "1200", PaymentSchedule::Monthly).await;
+    let aki = crm.create(&ana, pb::Client { currency: "JPY".into(), ..named("Aki", "") }).await;
+    let bare = pb::Package { list_price: None, ..package("Bare") };
+    let bare = crm.create_package(&ana, bare).await.unwrap().id;
+    let before = crm.database.digest().await;
+    let (price, monthly) = ("custom_price", "monthly_payment_amount");
+    let (start, schedule) = ("start_date", "payment_schedule");
+    let named = |fields: &[&str]| {
+        fields.iter().map(|field| format!("client_package.{field}")).collect::<Vec<_>>()
+    };
+    let of_aki = pb::ClientPackage {
+        client_id: aki.id,
+        custom_price: worth("9.5"),
+        monthly_payment_amount: worth("1.5"),
+        ..sold.clone()
+    };
+    let late =
+        |it: &pb::ClientPackage| pb::ClientPackage { start_date: "soon".into(), ..it.clone() };
+    let fields = async |sent| refusal(crm.sell(&ana, sent).await).fields;
+    assert_eq!(fields(of_aki.clone()).await, named(&[price, monthly]));
+    assert_eq!(fields(late(&of_aki)).await, named(&[price, monthly, start]));
+    let unscheduled = pb::ClientPackage { payment_schedule: 0, ..of_aki.clone() };
+    assert_eq!(fields(unscheduled).await, named(&[price, monthly, schedule]));
+    // The monthly amount follows the price: the one said, or that of the list, in francs.
+    let dollars =
+        pb::ClientPackage { monthly_payment_amount: worth_in("USD", "1"), ..of_aki.clone() };
+    assert_eq!(fields(late(&dollars)).await, named(&[price, monthly, start]));
+    let euros = pb::ClientPackage { custom_price: worth_in("EUR", "9.5"), ..of_aki.clone() };
+    assert_eq!(fields(late(&euros)).await, named(&[start]));
+    let listed = pb::ClientPackage { custom_price: None, ..of_aki.clone() };
+    assert_eq!(fields(late(&listed)).await, named(&[start]));
+    let exact = pb::ClientPackage { monthly_payment_amount: worth("1.005"), ..listed.clone() };
+    assert_eq!(fields(late(&exact)).await, named(&[monthly, start]));
+    let unpriced = pb::ClientPackage { package_id: bare, ..listed };
+    assert_eq!(fields(late(&unpriced)).await, named(&[start, price]));
+    let nobodys = pb::ClientPackage { client_id: 999_999, ..of_aki };
+    assert_eq!(fields(late(&nobodys)).await, named(&[start]));
+
+    let sent = pb::ClientPackage {
+        id: sold.id,
+        custom_price: worth("9.005"),
+        monthly_payment_amount: worth("1.005"),
+        ..Default::default()
+    };
+    let changing = async |sent, mask| refusal(crm.change_sold(&ana, sent, mask).await).fields;
+    assert_eq!(changing(sent.clone(), None).await, named(&[price, monthly]));
+    assert_eq!(changing(late(&sent), None).await, named(&[price, monthly, start]));
+    assert_eq!(changing(late(&sent), mask(&[start, monthly])).await, named(&[monthly, start]));
+    let another = pb::ClientPackage { client_id: aki.id, ..sent };
+    assert_eq!(changing(another, None).await, named(&["client_id", price, monthly]));
+
+    let preview = pb::PreviewInstalmentsRequest {
+        client_package_id: sold.id,
+        count: -1,
+        custom_price: worth("9.005"),
+        monthly_payment_amount: worth("1.005"),
+        start_date: "soon".into(),
+        ..Default::default()
+    };
+    let refused = refusal(crm.preview(&ana, preview.clone()).await);
+    assert_eq!(refused.fields, [price, monthly, start, "count"]);
+    let of_nothing = pb::PreviewInstalmentsRequest { client_package_id: 0, ..preview };
+    let refused = refusal(crm.preview(&ana, of_nothing).await);
+    assert_eq!(refused.fields, [price, monthly, schedule, start, "count"]);
+    assert_eq!(crm.database.digest().await, before);
+}
+
+#[tokio::test]
+async fn an_amount_that_is_there_and_empty_is_refused() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    let sold = crm.sold(&ana, "1200", PaymentSchedule::Monthly).await;
+    let monthly = pb::ClientPackage {
+        id: sold.id,
+        monthly_payment_amount: worth("100"),
+        ..Default::default()
+    };
+    let sold = crm.change_sold(&ana, monthly, None).await.unwrap();
+    let before = crm.database.digest().await;
+    for (currency, reason) in
+        [("", "MISSING_FIELDS"), ("EUR", "MISSING_FIELDS"), ("ZZZ", "INVALID_FIELDS")]
+    {
+        let empty = worth_in(currency, "");
+        let nothing = pb::ClientPackage { id: sold.id, ..Default::default() };
+        for (field, sent) in [
+            ("custom_price", pb::ClientPackage { custom_price: empty.clone(), ..nothing.clone() }),
+            (
+                "monthly_payment_amount",
+                pb::ClientPackage { monthly_payment_amount: empty.clone(), ..nothing.clone() },
+            ),
+        ] {
+            let whole = pb::ClientPackage {
+                client_id: sold.client_id,
+                package_id: sold.package_id,
+                payment_schedule: sold.payment_schedule,
+                ..sent.clone()
+            };
+            let preview = pb::PreviewInstalmentsRequest {
+                client_package_id: sold.id,
+                count: 2,
+                custom_price: sent.custom_price.clone(),
+                monthly_payment_amount: sent.monthly_payment_amount.clone(),
+                ..Default::default()
+            };
+            let named = format!("client_package.{field}");
+            for (refused, field) in [
+                (refusal(crm.sell(&ana, whole).await), named.as_str()),
+                (refusal(crm.change_sold(&ana, sent.clone(), None).await), &named),
+                (refusal(crm.change_sold(&ana, sent, mask(&[field])).await), &named),
+                (refusal(crm.preview(&ana, preview).await), field),
+            ] {
+                assert_eq!(refused.said(), (Code::InvalidArgument, reason), "{field}");
+                assert_eq!(refused.fields, [field]);
+            }
+        }
+    }
+    assert_eq!(crm.database.digest().await, before);
+}
+
 #[tokio::test]
 async fn what_does_not_fit_together_is_refused() {
     let crm = Crm::start().await;
@@ -287,6 +411,21 @@ async fn the_price_moves_within_what_its_instalments_allow() {
     assert_eq!(crm.database.digest().await, before);
     let lower = crm.change_sold(&ana, at("", "140"), None).await.unwrap();
     assert_eq!(lower.custom_price, worth_in("USD", "140.00"));
+
+    // Payments go on to cover what it has, beyond its price: all but the price can still change.
+    crm.cover(made[2].id, 100_00).await;
+    let other = pb::ClientPackage { start_date: "2025-02-28".into(), ..Default::default() };
+    let other = pb::ClientPackage { id: sold.id, monthly_payment_amount: worth("90"), ..other };
+    let other = crm.change_sold(&ana, other, None).await.unwrap();
+    assert_eq!(other.monthly_payment_amount, worth_in("USD", "90.00"));
+    for status in [ClientPackageStatus::Inactive, ClientPackageStatus::Active] {
+        let status = pb::ClientPackage { status: status.into(), ..other.clone() };
+        let status = pb::ClientPackage { etag: String::new(), ..status };
+        crm.change_sold(&ana, status, None).await.unwrap();
+    }
+    let refused = refusal(crm.change_sold(&ana, at("", "239.99"), None).await);
+    assert_eq!(refused.said(), (Code::FailedPrecondition, "BELOW_ALLOCATED"));
+    crm.change_sold(&ana, at("", "240"), None).await.unwrap();
 }
 
 #[tokio::test]

@@ -139,6 +139,46 @@ async fn everything_wrong_is_named_at_once_and_nothing_is_written() {
     assert_eq!(crm.database.digest().await, before);
 }
 
+/// Whatever else is wrong: an amount without a currency is judged in the client's, in that of what
+/// was sold, or in the one that it has.
+#[tokio::test]
+async fn an_amount_without_a_currency_is_named_beside_whatever_else_is_wrong() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    let sold = crm.sold(&ana, "1200", PaymentSchedule::Monthly).await;
+    let aki = crm.create(&ana, pb::Client { currency: "JPY".into(), ..named("Aki", "") }).await;
+    let made = crm.owe(&ana, owed(aki.id, "500", "2025-01-01")).await.unwrap();
+    let before = crm.database.digest().await;
+    let (day, both) =
+        (["instalment.schedule_date"], ["instalment.amount", "instalment.schedule_date"]);
+    let fields = async |sent| refusal(crm.owe(&ana, sent).await).fields;
+    assert_eq!(fields(owed(aki.id, "1.5", "soon")).await, both);
+    assert_eq!(fields(owed(sold.client_id, "1.5", "soon")).await, day);
+    assert_eq!(fields(owed(999_999, "1.5", "soon")).await, day);
+    assert_eq!(fields(owed(999_999, "1.00001", "soon")).await, both);
+    // What was sold is in euros, whatever the client's money is in.
+    let of_sale =
+        pb::Instalment { client_package_id: sold.id, ..owed(sold.client_id, "1.001", "soon") };
+    assert_eq!(fields(of_sale.clone()).await, both);
+    let of_sale = pb::Instalment { amount: worth("1.5"), ..of_sale };
+    assert_eq!(fields(of_sale).await, day);
+
+    let sent = pb::Instalment { id: made.id, ..owed(aki.id, "1.5", "soon") };
+    let refused = refusal(crm.change_owed(&ana, sent.clone(), None).await);
+    assert_eq!(refused.fields, both);
+    let refused = refusal(crm.change_owed(&ana, sent, mask(&["schedule_date"])).await);
+    assert_eq!(refused.fields, day);
+    // All that only its row shows, together.
+    let sent = pb::Instalment {
+        id: made.id,
+        status: InstalmentStatus::Closed.into(),
+        ..owed(sold.client_id, "1.5", "2025-01-01")
+    };
+    let refused = refusal(crm.change_owed(&ana, sent, None).await);
+    assert_eq!(refused.fields, ["instalment.client_id", "instalment.amount", "instalment.status"]);
+    assert_eq!(crm.database.digest().await, before);
+}
+
 /// Security checklist 36.
 #[tokio::test]
 async fn what_does_not_belong_together_is_refused() {

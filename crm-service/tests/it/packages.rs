@@ -228,3 +228,26 @@ async fn every_change_is_recorded_and_nothing_else() {
         ["package.create", "package.update", "package.delete", "package.undelete"]
     );
 }
+
+/// Only where no list price is there at all is none meant.
+#[tokio::test]
+async fn a_list_price_that_is_there_and_empty_is_refused() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    let made = crm.create_package(&ana, package("Coaching")).await.unwrap();
+    let before = crm.database.digest().await;
+    for (currency, reason) in
+        [("", "MISSING_FIELDS"), ("EUR", "MISSING_FIELDS"), ("ZZZ", "INVALID_FIELDS")]
+    {
+        let sent = pb::Package { list_price: worth_in(currency, ""), ..made.clone() };
+        for refused in [
+            refusal(crm.create_package(&ana, sent.clone()).await),
+            refusal(update(&crm, &ana, sent.clone(), None).await),
+            refusal(update(&crm, &ana, sent, mask(&["list_price"])).await),
+        ] {
+            assert_eq!(refused.said(), (Code::InvalidArgument, reason), "{currency}");
+            assert_eq!(refused.fields, ["package.list_price"]);
+        }
+    }
+    assert_eq!(crm.database.digest().await, before);
+}

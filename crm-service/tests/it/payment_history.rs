@@ -101,9 +101,9 @@ impl Model {
         order
     }
 
+    /// In the order in which they are sent.
     fn check_shares(&self, wanted: &BTreeMap<i64, i64>, credit: i64) -> Verdict {
-        for id in self.in_order() {
-            let Some(amount) = wanted.get(&id) else { continue };
+        for (&id, amount) in wanted {
             let due = &self.dues[&id];
             if due.is_in_francs {
                 return Err("CURRENCY_MISMATCH");

@@ -107,6 +107,18 @@ async fn filters_narrow_together() {
 }
 
 #[tokio::test]
+async fn a_range_that_ends_before_it_begins_is_refused() {
+    let till = Till::open().await;
+    for paid_until in [instant(DAY), instant(2 * DAY)] {
+        let paid_from = instant(2 * DAY);
+        let request = pb::ListPaymentsRequest { paid_from, paid_until, ..Default::default() };
+        let refused = refusal(till.service().list_payments(signed(&till.ana, request)).await);
+        assert_eq!(refused.said(), (Code::InvalidArgument, "INVALID_FIELDS"));
+        assert_eq!(refused.fields, ["paid_until"]);
+    }
+}
+
+#[tokio::test]
 async fn orders_and_pages_show_each_payment_once_with_what_it_covers() {
     let till = Till::open().await;
     let due = till.due(100_000, "2025-01-31").await;

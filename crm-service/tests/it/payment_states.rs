@@ -323,23 +323,28 @@ async fn every_step_leaves_its_record_and_what_happened() {
     .await
     .unwrap();
     let acts: Vec<_> =
-        acts.iter().map(|(id, action, details)| (*id, action.as_str(), details.as_str())).collect();
+        acts.iter().map(|(id, action, details)| (*id, action.as_str(), details.clone())).collect();
+    let of = |amount: &str, reason: &str| {
+        let why =
+            if reason.is_empty() { String::new() } else { format!(r#", "reason": "{reason}""#) };
+        format!(r#"{{"amount": {{"amount": "{amount}", "currency_code": "EUR"}}{why}}}"#)
+    };
     assert_eq!(
         acts,
         [
-            (made.id, "payment.create", "{}"),
-            (made.id, "payment.update", "{\"fields\": [\"notes\"]}"),
-            (made.id, "payment.allocate", "{}"),
-            (made.id, "payment.dispute", "{}"),
-            (made.id, "payment.win_dispute", "{}"),
-            (made.id, "payment.refund", "{}"),
-            (made.id, "payment.refund", "{}"),
-            (lost.id, "payment.create", "{}"),
-            (lost.id, "payment.dispute", "{}"),
-            (lost.id, "payment.lose_dispute", "{}"),
-            (failed.id, "payment.create", "{}"),
-            (failed.id, "payment.fail", "{}"),
-            (failed.id, "payment.void", "{}"),
+            (made.id, "payment.create", "{}".into()),
+            (made.id, "payment.update", "{\"fields\": [\"notes\"]}".into()),
+            (made.id, "payment.allocate", "{}".into()),
+            (made.id, "payment.dispute", of("10.00", "fraudulent")),
+            (made.id, "payment.win_dispute", of("10.00", "")),
+            (made.id, "payment.refund", of("1.00", "")),
+            (made.id, "payment.refund", of("9.00", "")),
+            (lost.id, "payment.create", "{}".into()),
+            (lost.id, "payment.dispute", of("10.00", "fraudulent")),
+            (lost.id, "payment.lose_dispute", of("10.00", "")),
+            (failed.id, "payment.create", "{}".into()),
+            (failed.id, "payment.fail", of("10.00", "")),
+            (failed.id, "payment.void", of("10.00", "entered twice")),
         ]
     );
     let happened: Vec<(String, i64, String)> = sqlx::query_as(

@@ -328,7 +328,7 @@ async fn an_allocation_fits_its_instalment_and_its_payment() {
     assert_eq!(
         refused.metadata,
         [
-            ("field".into(), "allocations.instalment_id".into()),
+            ("field".into(), "allocations[1].instalment_id".into()),
             ("resource".into(), "instalment".into())
         ]
     );
@@ -381,9 +381,11 @@ async fn an_update_changes_what_people_say_and_no_money() {
         paid_at: day(1_700_000_000),
         external_reference: "7".into(),
         notes: "Seven.".into(),
-        // Neither named nor changeable.
-        amount: eur("99"),
-        status: PaymentStatus::Failed.into(),
+        // Of no use here, and what it is already.
+        refunded_amount: eur("5"),
+        amount: money("", "10"),
+        status: PaymentStatus::Paid.into(),
+        client_id: made.client_id,
         ..Default::default()
     };
     let changed = till.update(sent, &[]).await.unwrap();
@@ -430,6 +432,195 @@ async fn an_update_changes_what_people_say_and_no_money() {
             "payment.id"
         ]
     );
+    assert_eq!(till.crm.database.digest().await, before);
+}
+
+#[tokio::test]
+async fn what_never_changes_may_be_said_again_and_not_otherwise() {
+    let till = Till::open().await;
+    let made = till.paid("10").await;
+    let bob = till.crm.create(&till.ana, euros("Bob")).await;
+    let before = till.crm.database.digest().await;
+    let said = |change: &dyn Fn(&mut pb::Payment)| {
+        let mut payment = pb::Payment { id: made.id, notes: "New.".into(), ..Default::default() };
+        change(&mut payment);
+        payment
+    };
+    for (field, reason, payment) in [
+        ("payment.amount", "INVALID_FIELDS", said(&|it| it.amount = eur("10.01"))),
+        ("payment.amount", "INVALID_FIELDS", said(&|it| it.amount = money("USD", "10"))),
+        ("payment.amount", "INVALID_FIELDS", said(&|it| it.amount = money("", "10.001"))),
+        ("payment.amount", "INVALID_FIELDS", said(&|it| it.amount = eur("much"))),
+        ("payment.amount", "MISSING_FIELDS", said(&|it| it.amount = money("", ""))),
+        ("payment.client_id", "INVALID_FIELDS", said(&|it| it.client_id = bob.id)),
+        ("payment.status", "INVALID_FIELDS", said(&|it| it.set_status(PaymentStatus::Failed))),
+        ("payment.status", "INVALID_FIELDS", said(&|it| it.status = 9)),
+    ] {
+        let refused = refusal(till.update(payment.clone(), &[]).await);
+        assert_eq!(refused.said(), (Code::InvalidArgument, reason), "{payment:?}");
+        assert_eq!(refused.fields, [field], "{payment:?}");
+    }
+    let all = said(&|it| {
+        it.client_id = bob.id;
+        it.amount = eur("11");
+        it.set_status(PaymentStatus::Refunded);
+    });
+    let refused = refusal(till.update(all.clone(), &[]).await);
+    assert_eq!(refused.fields, ["payment.client_id", "payment.amount", "payment.status"]);
+    assert_eq!(till.crm.database.digest().await, before);
+    // A mask names what is meant, and nothing else is looked at.
+    assert_eq!(till.update(all, &["notes"]).await.unwrap().notes, "New.");
+}
+
+/// Whatever else is wrong: amounts without a currency are judged in the client's or the payment's.
+#[tokio::test]
+async fn amounts_without_a_currency_are_named_beside_whatever_else_is_wrong() {
+    let till = Till::open().await;
+    let payment = till.paid("10").await;
+    let before = till.crm.database.digest().await;
+    let bad_notes = |amount: &str| {
+        let mut request = till.paying(amount);
+        request.payment.as_mut().unwrap().notes = "x".repeat(10_001);
+        request
+    };
+    let allocations = shares(&[(3, "1"), (4, "0.001")]);
+    let short = pb::CreatePaymentRequest { allocations: allocations.clone(), ..bad_notes("1.005") };
+    let refused = refusal(till.create(short).await);
+    assert_eq!(refused.said(), (Code::InvalidArgument, "INVALID_FIELDS"));
+    assert_eq!(refused.fields, ["payment.amount", "payment.notes", "allocations[1].amount"]);
+    // Beside an amount in dinars, which have three decimals, the shares are in dinars.
+    let mut dinars = pb::CreatePaymentRequest {
+        allocations: shares(&[(4, "0.001"), (5, "0.0001")]),
+        ..bad_notes("1")
+    };
+    dinars.payment.as_mut().unwrap().amount = money("KWD", "1.005");
+    let refused = refusal(till.create(dinars).await);
+    assert_eq!(refused.fields, ["payment.notes", "allocations[1].amount"]);
+    // Of nobody's client nothing is told but what the request itself shows.
+    let mut nobodys = bad_notes("1.005");
+    nobodys.payment.as_mut().unwrap().client_id = 999_999;
+    assert_eq!(refusal(till.create(nobodys).await).fields, ["payment.notes"]);
+    // More decimals than any currency has, and more than there is in any.
+    for bad in ["1.00001", "1000000000000001", "1000000000000.0001"] {
+        let mut request = bad_notes(bad);
+        request.payment.as_mut().unwrap().client_id = 0;
+        let fields = ["payment.client_id", "payment.amount", "payment.notes"];
+        assert_eq!(refusal(till.create(request).await).fields, fields, "{bad}");
+    }
+
+    let request = pb::AllocatePaymentRequest {
+        id: payment.id,
+        allocations: [&allocations[..], &shares(&[(0, "1")])].concat(),
+        ..Default::default()
+    };
+    let refused = refusal(till.allocate(request).await);
+    assert_eq!(refused.fields, ["allocations[1].amount", "allocations[2].instalment_id"]);
+    let request = pb::RefundPaymentRequest {
+        id: payment.id,
+        amount: money("", "0.001"),
+        reason: "x".repeat(256),
+        ..Default::default()
+    };
+    let refused = refusal(till.service().refund_payment(signed(&till.ana, request.clone())).await);
+    assert_eq!(refused.fields, ["amount", "reason"]);
+    let unknown = pb::RefundPaymentRequest { id: 999_999, ..request };
+    let refused = refusal(till.service().refund_payment(signed(&till.ana, unknown)).await);
+    assert_eq!(refused.fields, ["reason"]);
+    assert_eq!(till.crm.database.digest().await, before);
+}
+
+/// Only where no amount is there at all is all that is left meant.
+#[tokio::test]
+async fn an_amount_that_is_there_and_empty_is_refused() {
+    let till = Till::open().await;
+    let due = till.due(1000, "2025-01-31").await;
+    let payment = till.paid("10").await;
+    let before = till.crm.database.digest().await;
+    for (currency, reason) in [
+        ("", "MISSING_FIELDS"),
+        ("EUR", "MISSING_FIELDS"),
+        ("USD", "MISSING_FIELDS"),
+        ("ZZZ", "INVALID_FIELDS"),
+    ] {
+        let amount = money(currency, "");
+        let request = pb::RefundPaymentRequest {
+            id: payment.id,
+            amount: amount.clone(),
+            ..Default::default()
+        };
+        let refused = refusal(till.service().refund_payment(signed(&till.ana, request)).await);
+        assert_eq!(refused.said(), (Code::InvalidArgument, reason), "{currency}");
+        assert_eq!(refused.fields, ["amount"]);
+        let mut request = till.paying("1");
+        request.payment.as_mut().unwrap().amount = amount.clone();
+        let refused = refusal(till.create(request).await);
+        assert_eq!(
+            (refused.reason.as_str(), &refused.fields[..]),
+            (reason, &["payment.amount".to_owned()][..])
+        );
+        let mut allocations = shares(&[(due, "1")]);
+        allocations[0].amount = amount;
+        let request =
+            pb::AllocatePaymentRequest { id: payment.id, allocations, ..Default::default() };
+        let refused = refusal(till.allocate(request).await);
+        assert_eq!(refused.said(), (Code::InvalidArgument, reason), "{currency}");
+        assert_eq!(refused.fields, ["allocations[0].amount"]);
+    }
+    let dollars = pb::RefundPaymentRequest {
+        id: payment.id,
+        amount: money("USD", "1"),
+        ..Default::default()
+    };
+    let refused = refusal(till.service().refund_payment(signed(&till.ana, dollars)).await);
+    assert_eq!(refused.said(), (Code::FailedPrecondition, "CURRENCY_MISMATCH"));
+    assert_eq!(till.crm.database.digest().await, before);
+}
+
+#[tokio::test]
+async fn a_refused_allocation_says_which() {
+    let till = Till::open().await;
+    let (good, other) = (till.due(5000, "2025-01-31").await, till.due(100, "2025-01-31").await);
+    let (paid, closed) = (till.due(1000, "2025-01-31").await, till.due(1000, "2025-01-31").await);
+    let in_francs = till.due(1000, "2025-01-31").await;
+    till.paid_for("10", &[(paid, "10")]).await.unwrap();
+    till.crm
+        .database
+        .execute(&format!(
+            "UPDATE crm.instalments SET state = 'closed' WHERE id = {closed};
+             UPDATE crm.instalments SET currency = 'CHF' WHERE id = {in_francs}"
+        ))
+        .await;
+    let bob = till.crm.create(&till.ana, euros("Bob")).await;
+    let of_bob = till.due_of(&bob, 5000, "2020-01-31").await;
+    let payment = till.paid("400").await;
+    let before = till.crm.database.digest().await;
+    for (reason, (id, amount), part) in [
+        ("ABOVE_OPEN", (good, money("", "50.01")), "amount"),
+        ("INSTALMENT_PAID", (paid, money("", "1")), "instalment_id"),
+        ("INSTALMENT_CLOSED", (closed, money("", "1")), "instalment_id"),
+        ("CURRENCY_MISMATCH", (in_francs, money("", "1")), "instalment_id"),
+        ("CLIENT_MISMATCH", (of_bob, money("", "1")), "instalment_id"),
+        ("CURRENCY_MISMATCH", (good, money("USD", "1")), "amount"),
+    ] {
+        let mut allocations = shares(&[(other, "1"), (id, "1"), (999_999, "1")]);
+        allocations[1].amount = amount;
+        let metadata = [
+            ("field".to_owned(), format!("allocations[1].{part}")),
+            ("instalment_id".to_owned(), id.to_string()),
+        ];
+        let request =
+            pb::CreatePaymentRequest { allocations: allocations.clone(), ..till.paying("400") };
+        let refused = refusal(till.create(request).await);
+        assert_eq!(refused.said(), (Code::FailedPrecondition, reason));
+        assert_eq!(refused.metadata, metadata, "{reason}");
+        let request =
+            pb::AllocatePaymentRequest { id: payment.id, allocations, ..Default::default() };
+        let refused = refusal(till.allocate(request).await);
+        assert_eq!((refused.reason.as_str(), &refused.metadata[..]), (reason, &metadata[..]));
+    }
+    let refused = refusal(till.cover(payment.id, &[(good, "1"), (999_999, "1")]).await);
+    assert_eq!(refused.said(), (Code::NotFound, "NOT_FOUND"));
+    assert_eq!(refused.metadata[0].1, "allocations[1].instalment_id");
     assert_eq!(till.crm.database.digest().await, before);
 }
 

@@ -305,7 +305,8 @@ pub struct Scene {
     payments: Vec<(&'static str, i64)>,
 }
 
-/// Fields of these methods that are output only there.
+/// Fields of these methods that are output only there, or that are compared with what is there and
+/// lead to nothing.
 pub const IGNORED: &[(&str, &str)] = &[
     ("/crm.v1.PaymentService/CreatePayment", "payment.id"),
     ("/crm.v1.PaymentService/CreatePayment", "payment.allocations.instalment_id"),

@@ -43,7 +43,8 @@ impl Act {
         Self { subject, subject_id, verb, details: Map::new(), origin: None }
     }
 
-    /// A word about it. Never a secret, and nothing that identifies a person: ids do that.
+    /// A word about it. Never a secret, and nothing of ours that identifies a person: ids do
+    /// that. What somebody gave as their reason is in their words.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
         self.details.insert(key.to_owned(), value.into());

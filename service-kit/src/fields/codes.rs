@@ -9,6 +9,8 @@ pub struct Currency(iso_currency::Currency);
 impl Currency {
     /// Where nobody ever says which.
     pub const USD: Self = Self(iso_currency::Currency::USD);
+    /// No currency has more.
+    pub const MOST_DECIMALS: usize = 4;
 
     pub fn parse(code: &str) -> Result<Self, Flaw> {
         iso_currency::Currency::from_code(code)
@@ -60,6 +62,15 @@ impl Country {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_currency_has_more_decimals_than_the_most() {
+        let letters = || 'A'..='Z';
+        let codes = letters().flat_map(|a| letters().map(move |b| format!("{a}{b}")));
+        let codes = codes.flat_map(|start| letters().map(move |c| format!("{start}{c}")));
+        let decimals = codes.filter_map(|code| Currency::parse(&code).ok()).map(Currency::decimals);
+        assert_eq!(decimals.max(), Some(Currency::MOST_DECIMALS));
+    }
 
     #[test]
     fn only_codes_in_capitals_that_exist() {

@@ -94,12 +94,105 @@ impl fmt::Display for Violations {
 
 /// Collects what is wrong while a message is taken apart.
 #[derive(Debug, Default)]
-pub struct Fields(Vec<Violation>);
+pub struct Fields {
+    wrong: Vec<Violation>,
+    waiting: Vec<Waiting>,
+}
+
+/// An amount of which only a row tells what it is in.
+#[derive(Debug)]
+struct Waiting {
+    /// How many violations come before one of its own.
+    place: usize,
+    field: String,
+    amount: Amount,
+    /// What is wrong with it in any other currency; nothing where it may be in another.
+    in_another: Option<&'static str>,
+}
+
+/// What a currency shows of an amount.
+fn judged(
+    amount: &Amount,
+    currency: Currency,
+    in_another: Option<&'static str>,
+) -> Result<Money, Flaw> {
+    let money = amount.or_in(currency)?;
+    match in_another {
+        Some(flaw) if money.currency() != currency => Err(Flaw::bad(flaw)),
+        _ => Ok(money),
+    }
+}
 
 impl Fields {
     /// The value, or nothing and a note of what is wrong with the field.
     pub fn take<T>(&mut self, field: &str, parsed: Result<T, Flaw>) -> Option<T> {
         parsed.map_err(|flaw| self.refuse(field, flaw)).ok()
+    }
+
+    /// The same for an amount, which may be there or not. One that names no currency is good so
+    /// far; see [`judge_in`](Self::judge_in).
+    pub fn amount<A>(&mut self, field: &str, parsed: Result<A, Flaw>) -> Option<A>
+    where
+        A: Clone + Into<Option<Amount>>,
+    {
+        let amount = self.take(field, parsed)?;
+        if let Some(short) = amount.clone().into().filter(|amount| !amount.names_currency()) {
+            self.wait(field, short, None);
+        }
+        Some(amount)
+    }
+
+    /// The same for an amount beside another one, which says what both are `of`: some currency,
+    /// none yet, or none that there is. `in_another` is what is wrong with this one where it is
+    /// in another currency, if that is wrong.
+    pub fn amount_beside<A>(
+        &mut self,
+        field: &str,
+        parsed: Result<A, Flaw>,
+        of: &Result<Option<Currency>, Flaw>,
+        in_another: Option<&'static str>,
+    ) -> Option<A>
+    where
+        A: Clone + Into<Option<Amount>>,
+    {
+        let taken = self.take(field, parsed)?;
+        let Some(amount) = taken.clone().into() else { return Some(taken) };
+        match of {
+            Ok(Some(of)) => {
+                self.take(field, judged(&amount, *of, in_another))?;
+            }
+            Ok(None) => self.wait(field, amount, in_another),
+            // Of an amount in no currency nobody knows what it should be.
+            Err(_) => {}
+        }
+        Some(taken)
+    }
+
+    fn wait(&mut self, field: &str, amount: Amount, in_another: Option<&'static str>) {
+        let (place, field) = (self.wrong.len(), field.to_owned());
+        self.waiting.push(Waiting { place, field, amount, in_another });
+    }
+
+    /// Whether something is wrong, and there are amounts that wait to be judged: then it is
+    /// worth finding out in which currency, so that all that is wrong is told at once.
+    pub fn wait_for_currency(&self) -> bool {
+        !self.wrong.is_empty() && !self.waiting.is_empty()
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn are_good(&self) -> bool {
+        self.wrong.is_empty()
+    }
+
+    /// Notes what this currency shows of the amounts that waited for one, each where its field is.
+    pub fn judge_in(&mut self, currency: Currency) {
+        // The last one first: the places before it stay what they are.
+        for waiting in self.waiting.drain(..).rev() {
+            let Waiting { place, field, amount, in_another } = waiting;
+            if let Err(flaw) = judged(&amount, currency, in_another) {
+                self.wrong.insert(place, Violation { field, flaw });
+            }
+        }
     }
 
     /// The ids of a batch, each once and in their own order; each that is none is named with its
@@ -125,14 +218,14 @@ impl Fields {
 
     /// Notes that a field is bad.
     pub fn refuse(&mut self, field: &str, flaw: Flaw) {
-        self.0.push(Violation { field: field.to_owned(), flaw });
+        self.wrong.push(Violation { field: field.to_owned(), flaw });
     }
 
     /// All values taken, or everything that was wrong.
     pub fn all<T: Together>(self, taken: T) -> Result<T::Values, Violations> {
         match taken.together() {
-            Some(values) if self.0.is_empty() => Ok(values),
-            _ => Err(Violations(self.0)),
+            Some(values) if self.wrong.is_empty() => Ok(values),
+            _ => Err(Violations(self.wrong)),
         }
     }
 }
@@ -205,6 +298,45 @@ mod tests {
         let named: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(named, ["name", "note"]);
         assert!(!violations.only_missing());
+    }
+
+    #[test]
+    fn amounts_wait_for_their_currency_and_keep_their_places() {
+        let money = |code: &str, amount: &str| {
+            let (currency_code, amount) = (code.to_owned(), amount.to_owned());
+            Amount::required(Some(&proto::common::v1::Money { currency_code, amount }))
+        };
+        let (usd, yen) = (Currency::USD, Currency::parse("JPY").expect("yen"));
+        let named = |fields: Fields| {
+            let violations = fields.all(()).expect_err("some are bad");
+            violations.iter().map(|it| it.field.clone()).collect::<Vec<_>>()
+        };
+        let taken = || {
+            let mut fields = Fields::default();
+            fields.amount("price", money("", "1.5"));
+            fields.amount("other", money("USD", "1.5"));
+            fields.amount_beside("beside", money("", "1.5"), &Ok(None), Some("must not differ"));
+            fields.amount_beside("differs", money("USD", "1"), &Ok(None), Some("must not differ"));
+            assert!(!fields.wait_for_currency(), "nothing is wrong");
+            fields.refuse("date", Flaw::bad("must be"));
+            fields.amount("fee", money("", "2.5"));
+            assert!(fields.wait_for_currency());
+            fields
+        };
+        assert_eq!(named(taken()), ["date"]);
+        let mut fields = taken();
+        fields.judge_in(yen);
+        assert_eq!(named(fields), ["price", "beside", "differs", "date", "fee"]);
+        let mut fields = taken();
+        fields.judge_in(usd);
+        assert_eq!(named(fields), ["date"]);
+
+        // What stands beside an amount that names its currency waits for nothing.
+        let mut fields = Fields::default();
+        fields.amount_beside("beside", money("", "1.5"), &Ok(Some(yen)), None);
+        fields.amount_beside("unknown", money("", "1.5"), &Err(Flaw::Missing), None);
+        assert!(!fields.wait_for_currency());
+        assert_eq!(named(fields), ["beside"]);
     }
 
     #[test]

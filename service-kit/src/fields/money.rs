@@ -55,21 +55,41 @@ impl Amount {
         Self::optional(money)?.ok_or(Flaw::Missing)
     }
 
-    /// Nothing where nothing is said.
+    /// Nothing where nothing is said. A message that is there says something, and not enough
+    /// where it is empty: taken for nothing it might mean “all”, or take something away.
     pub fn optional(money: Option<&pb::Money>) -> Result<Option<Self>, Flaw> {
-        let Some(money) = money.filter(|money| !money.amount.is_empty()) else { return Ok(None) };
-        let currency = Currency::optional(&money.currency_code)
-            .map_err(|_| Flaw::bad("must have an ISO 4217 currency_code such as EUR"))?;
-        let (whole, fraction) = above_zero(&money.amount)?;
-        if let Some(currency) = currency {
-            to_minor(whole, fraction, currency)?;
+        let Some(money) = money else { return Ok(None) };
+        let currency = Self::currency_said(Some(money))?;
+        if money.amount.is_empty() {
+            return Err(Flaw::Missing);
         }
+        let (whole, fraction) = above_zero(&money.amount)?;
+        match currency {
+            Some(currency) => to_minor(whole, fraction, currency)?,
+            None => to_most_minor(whole, fraction)?,
+        };
         Ok(Some(Self { decimal: money.amount.clone(), currency }))
+    }
+
+    /// The currency that is named, whatever is wrong with the amount; nothing where none is.
+    pub fn currency_said(money: Option<&pb::Money>) -> Result<Option<Currency>, Flaw> {
+        let code = money.map_or("", |money| &money.currency_code);
+        Currency::optional(code)
+            .map_err(|_| Flaw::bad("must have an ISO 4217 currency_code such as EUR"))
+    }
+
+    /// What it is in, where `default` is what it is in when it names no currency.
+    pub fn currency_or(&self, default: Currency) -> Currency {
+        self.currency.unwrap_or(default)
+    }
+
+    pub fn names_currency(&self) -> bool {
+        self.currency.is_some()
     }
 
     /// The amount, in `default` where it names no currency: of which it may be too exact.
     pub fn or_in(&self, default: Currency) -> Result<Money, Flaw> {
-        let currency = self.currency.unwrap_or(default);
+        let currency = self.currency_or(default);
         let (whole, fraction) = above_zero(&self.decimal)?;
         Ok(Money { minor: to_minor(whole, fraction, currency)?, currency })
     }
@@ -118,6 +138,19 @@ fn to_minor(whole: &str, fraction: &str, currency: Currency) -> Result<i64, Flaw
             currency.code()
         )));
     }
+    minor_units(whole, fraction, decimals)
+}
+
+/// As [`to_minor`] where the currency is not known yet: refuses what no currency has.
+fn to_most_minor(whole: &str, fraction: &str) -> Result<i64, Flaw> {
+    if fraction.len() > Currency::MOST_DECIMALS {
+        let most = Currency::MOST_DECIMALS;
+        return Err(Flaw::bad(format!("must have at most {most} decimals in any currency")));
+    }
+    minor_units(whole, fraction, fraction.len())
+}
+
+fn minor_units(whole: &str, fraction: &str, decimals: usize) -> Result<i64, Flaw> {
     let minor = format!("{whole}{fraction:0<decimals$}").parse().ok();
     minor
         .filter(|minor| *minor <= Money::MAX_MINOR)
@@ -210,6 +243,33 @@ mod tests {
             assert!(matches!(said(currency_code, amount), Err(Flaw::Bad(_))), "{amount}");
         }
         assert_eq!(said("", ""), Err(Flaw::Missing));
+    }
+
+    #[test]
+    fn what_no_currency_has_is_refused_before_it_is_known_which_one_it_is() {
+        let said = |amount: &str| {
+            let money = pb::Money { amount: amount.to_owned(), ..Default::default() };
+            Amount::required(Some(&money)).map(drop)
+        };
+        for good in ["1.0001", "1000000000000000", "100000000000.0000"] {
+            assert_eq!(said(good), Ok(()), "{good}");
+        }
+        for bad in ["1.00001", "1000000000000001", "100000000000.0001"] {
+            assert!(matches!(said(bad), Err(Flaw::Bad(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_where_no_message_is_there_nothing_is_said() {
+        let said = |currency_code: &str| {
+            let currency_code = currency_code.to_owned();
+            let money = pb::Money { currency_code, amount: String::new() };
+            Amount::optional(Some(&money))
+        };
+        assert_eq!(Amount::optional(None), Ok(None));
+        assert_eq!(said(""), Err(Flaw::Missing));
+        assert_eq!(said("EUR"), Err(Flaw::Missing));
+        assert!(matches!(said("ZZZ"), Err(Flaw::Bad(_))));
     }
 
     #[test]
