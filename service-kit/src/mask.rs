@@ -42,6 +42,19 @@ impl<'a> Update<'a> {
         }
         self.fields.take(&format!("{}.{path}", self.resource), parse(value)).map(Some)
     }
+
+    /// The same of a field that is made of several, each of which is named where it is bad.
+    pub fn fields<V: Present + ?Sized, T>(
+        &mut self,
+        path: &str,
+        value: &V,
+        parse: impl FnOnce(&mut Fields, &str, &V) -> Option<T>,
+    ) -> Option<Option<T>> {
+        if !self.mask.takes(path, value.is_present()) {
+            return Some(None);
+        }
+        parse(self.fields, &format!("{}.{path}", self.resource), value).map(Some)
+    }
 }
 
 /// A value that a message has or has not.

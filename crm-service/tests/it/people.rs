@@ -69,8 +69,12 @@ impl Crm {
     }
 
     pub async fn deactivate(&self, by: &Person, id: i64) {
+        self.set_active(by, id, false).await;
+    }
+
+    pub async fn set_active(&self, by: &Person, id: i64, is_active: bool) {
         let request = id::UpdateEmployeeRequest {
-            employee: Some(id::Employee { id, is_active: Some(false), ..Default::default() }),
+            employee: Some(id::Employee { id, is_active: Some(is_active), ..Default::default() }),
             ..Default::default()
         };
         let mut employees = EmployeeServiceClient::new(self.identity.channel.clone());
