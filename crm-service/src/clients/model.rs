@@ -386,6 +386,7 @@ mod tests {
             "byron",
             "com",
             "example",
+            "example.com",
             "l",
             "lovelace",
             "lovelace-byron",
