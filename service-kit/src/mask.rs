@@ -78,6 +78,19 @@ impl<'a> Update<'a> {
         let path = format!("{}.{path}", self.resource);
         self.fields.amount_beside(&path, parse(value), of, in_another).map(Some)
     }
+
+    /// The same of a field that is made of several, each of which is named where it is bad.
+    pub fn fields<V: Present + ?Sized, T>(
+        &mut self,
+        path: &str,
+        value: &V,
+        parse: impl FnOnce(&mut Fields, &str, &V) -> Option<T>,
+    ) -> Option<Option<T>> {
+        if !self.mask.takes(path, value.is_present()) {
+            return Some(None);
+        }
+        parse(self.fields, &format!("{}.{path}", self.resource), value).map(Some)
+    }
 }
 
 /// A value that a message has or has not.

@@ -105,6 +105,38 @@ impl Column {
         name.map(|(name, _)| (*name).to_owned()).unwrap_or_default()
     }
 
+    /// Every column that can be filled, as it is written.
+    pub fn known() -> String {
+        let written = NAMES
+            .iter()
+            .filter(|(name, column)| !column.is_passed_over() && column.name() == *name);
+        let names = written.map(|(name, _)| *name).chain(["label.<key>"]);
+        names.collect::<Vec<_>>().join(", ")
+    }
+
+    /// What whoever makes a file has to know.
+    pub fn help() -> String {
+        let passed_over = NAMES.iter().filter(|(_, column)| column.is_passed_over());
+        let passed_over: Vec<_> = passed_over.map(|(name, _)| *name).collect();
+        let statuses = STATUSES.map(|(name, _)| name).join(", ");
+        format!(
+            "Columns of a table, and keys of a JSON object, in any order:\n  {}\n\n\
+             label.<key> is the label <key>; a JSON object may have them in `labels` as well. \
+             A client that is new needs a first_name. status is one of {statuses}; country two \
+             letters such as NL, currency three such as EUR. coach_id, closer_id and setter_id are \
+             numbers of employees, and may be called coach, closer and setter. Case does not \
+             matter in names, statuses and codes, and blanks may stand for the underscores of \
+             names. What an export says beyond that is passed over: {}.",
+            Self::known(),
+            passed_over.join(", ")
+        )
+    }
+
+    /// Only the server says it.
+    fn is_passed_over(&self) -> bool {
+        matches!(self, C::Id | C::CreateTime | C::UpdateTime | C::DeleteTime | C::Etag)
+    }
+
     /// Puts what a file says into a client. Nothing is said by an empty text.
     pub fn put(&self, client: &mut Client, text: &str) -> Result<(), String> {
         if text.is_empty() {
@@ -116,8 +148,8 @@ impl Column {
             C::Email => text.clone_into(&mut client.email),
             C::PhoneNumber => text.clone_into(&mut client.phone_number),
             C::Status => client.status = status(text)?.into(),
-            C::Country => text.clone_into(&mut client.country),
-            C::Currency => text.clone_into(&mut client.currency),
+            C::Country => client.country = code(text),
+            C::Currency => client.currency = code(text),
             C::CoachId => client.coach_id = self.employee_id(text)?,
             C::CloserId => client.closer_id = self.employee_id(text)?,
             C::SetterId => client.setter_id = self.employee_id(text)?,
@@ -166,6 +198,11 @@ pub fn status(text: &str) -> Result<Status, String> {
     })
 }
 
+/// A code of a country or currency, which people write in any case.
+fn code(text: &str) -> String {
+    text.trim().to_ascii_uppercase()
+}
+
 fn status_text(status: Status) -> &'static str {
     STATUSES.iter().find(|(_, known)| *known == status).map_or("", |(text, _)| text)
 }
@@ -194,7 +231,8 @@ pub mod tests {
         let id = || prop_oneof![Just(0_i64), 1..i64::MAX];
         let label = prop_oneof![texts[0], texts[1]].prop_filter("empty", |text| !text.is_empty());
         let labels = proptest::collection::btree_map("[a-z0-9_.-]{1,8}", label, 0..4);
-        let names = (text(), text(), text(), text(), text(), text(), text());
+        let code = || "[A-Z]{0,3}";
+        let names = (text(), text(), text(), text(), code(), code(), text());
         (names, labels, (id(), id(), id()), 0..6_i32).prop_map(
             |(
                 (first_name, last_name, email, phone, country, currency, notes),
@@ -229,6 +267,31 @@ pub mod tests {
         assert_eq!(Column::named("coach"), Some(C::CoachId));
         assert_eq!(Column::named(" First Name "), Some(C::FirstName));
         assert_eq!(Column::named("surname"), None);
+    }
+
+    #[test]
+    fn codes_and_statuses_are_read_in_any_case() {
+        let mut client = Client::default();
+        for (column, text) in [(C::Country, "nl"), (C::Currency, " Eur "), (C::Status, "PAUSED")] {
+            column.put(&mut client, text).unwrap();
+        }
+        let said = (client.country.as_str(), client.currency.as_str(), client.status());
+        assert_eq!(said, ("NL", "EUR", Status::Paused));
+    }
+
+    #[test]
+    fn readme_and_help_list_every_column() {
+        let readme = include_str!("../../../README.md");
+        let help = Column::help();
+        for (name, column) in NAMES {
+            assert!(help.contains(name), "{name} is not in {help}");
+            let listed = readme.contains(&format!("`{name}`"));
+            assert!(listed || column.is_passed_over(), "{name} is not in README.md");
+        }
+        assert!(readme.contains("`label.<key>`") && help.contains("label.<key>"));
+        let known = "first_name, last_name, email, phone_number, status, country, currency, \
+                     coach_id, closer_id, setter_id, notes, label.<key>";
+        assert_eq!(Column::known(), known);
     }
 
     #[test]

@@ -17,7 +17,8 @@ use proto::crm::v1::Client;
 use super::{
     columns::Column,
     fault::Fault,
-    rows::{MOST_BYTES, Row},
+    quotes::Quotes,
+    rows::{Flawed, MOST_BYTES, Row},
 };
 
 /// With one of these a spreadsheet begins a formula, or looks for one behind it.
@@ -38,7 +39,9 @@ impl<R: Read> Reader<R> {
         let header = first_line(&mut input)?;
         let delimiter = delimiter(&header);
         let budget = Rc::new(Cell::new(MOST_BYTES));
-        let input = Metered { input: io::Cursor::new(header).chain(input), budget: budget.clone() };
+        let input = io::Cursor::new(header).chain(input);
+        let quotes = Quotes::between(delimiter);
+        let input = Metered { input, budget: budget.clone(), quotes };
         let mut table = csv::ReaderBuilder::new()
             .delimiter(delimiter)
             // Told apart here, to say which line it is and go on.
@@ -65,17 +68,21 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    fn client(&self, record: &csv::StringRecord) -> Result<Client, Vec<String>> {
+    fn client(&self, record: &csv::StringRecord) -> Result<Client, Flawed> {
         if record.len() != self.columns.len() {
             let (has, header) = (record.len(), self.columns.len());
-            return Err(vec![format!("has {has} cells where the header has {header}")]);
+            return Err(Flawed::wholly(format!("has {has} cells where the header has {header}")));
         }
         let mut client = Client::default();
         let flaws = self.columns.iter().zip(record).filter_map(|(column, cell)| {
             column.as_ref().and_then(|column| column.put(&mut client, &plain(cell)).err())
         });
         let flaws: Vec<_> = flaws.collect();
-        if flaws.is_empty() { Ok(client) } else { Err(flaws) }
+        if flaws.is_empty() {
+            Ok(client)
+        } else {
+            Err(Flawed { flaws, rest: Some(Box::new(client)) })
+        }
     }
 }
 
@@ -100,8 +107,9 @@ fn columns(names: &csv::StringRecord, ignore_unknown: bool) -> Result<Vec<Option
     if !unknown.is_empty() && !ignore_unknown {
         return Err(Fault::new(format!(
             "There is nothing to put these columns into: {}. Rename them, or pass over them with \
-             --ignore-unknown-columns.",
-            unknown.join(", ")
+             --ignore-unknown-columns. Known are {}.",
+            unknown.join(", "),
+            Column::known()
         )));
     }
     let mut known: Vec<_> = columns.iter().flatten().map(Column::name).collect();
@@ -151,32 +159,51 @@ fn first_line(input: &mut impl Read) -> Result<Vec<u8>, Fault> {
 
 fn fault(error: &csv::Error, line: u64) -> Fault {
     match error.kind() {
+        // It says the line itself: a cell may begin behind its row.
+        csv::ErrorKind::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Fault::new(error.to_string())
+        }
         csv::ErrorKind::Io(error) => Fault::new(format!("Line {line}: {error}.")),
         _ => Fault::new(format!("Line {line} cannot be read: {error}.")),
     }
 }
 
 /// Ends a row that does not end: whoever forgot a quotation mark has made the rest of the file
-/// one cell.
+/// one cell, and with it all rows that are in there.
 struct Metered<R> {
     input: R,
     /// The bytes that the present row may still take.
     budget: Rc<Cell<usize>>,
+    quotes: Quotes,
 }
 
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.budget.get();
+        let open = self.quotes.open_since();
+        if let Some(line) = open.filter(|_| left == 0) {
+            return Err(unclosed(line, "is not closed within 1 MiB"));
+        }
         if left == 0 {
-            return Err(io::Error::other(
-                "a row begins here that is longer than 1 MiB; is a quotation mark missing?",
-            ));
+            return Err(io::Error::other("a row begins here that is longer than 1 MiB"));
         }
         let most = buffer.len().min(left);
         let read = self.input.read(&mut buffer[..most])?;
+        if let Some(line) = open.filter(|_| read == 0 && most > 0) {
+            return Err(unclosed(line, "is never closed"));
+        }
+        self.quotes.pass(&buffer[..read]);
         self.budget.set(left - read);
         Ok(read)
     }
+}
+
+fn unclosed(line: u64, how: &str) -> io::Error {
+    let sentence = format!(
+        "Line {line} opens a quotation mark that {how}: the rest of the file was not read. Close \
+         it, or write it twice where it belongs to the text."
+    );
+    io::Error::new(io::ErrorKind::UnexpectedEof, sentence)
 }
 
 /// A cell as it is safe in a spreadsheet.
@@ -306,12 +333,20 @@ mod tests {
         let lines: Vec<_> = rows.iter().map(|row| (row.line, row.client.is_ok())).collect();
         assert_eq!(lines, [(2, true), (5, false), (6, false), (7, true)]);
         assert_eq!(rows[0].client.as_ref().unwrap().coach_id, 2);
-        assert_eq!(rows[1].client, Err(vec!["has 2 cells where the header has 3".into()]));
+        let flaw = "has 2 cells where the header has 3".to_owned();
+        assert_eq!(rows[1].client, Err(Flawed::wholly(flaw)));
+        // What else a row says is known.
+        let rows = read("first_name,status,email\nBob,happy,bob\n");
+        let flawed = rows[0].client.as_ref().unwrap_err();
+        assert_eq!(flawed.flaws.len(), 1);
+        assert_eq!(flawed.rest.as_ref().unwrap().email, "bob");
     }
 
     #[test]
     fn a_header_that_cannot_be_meant_is_refused() {
-        assert!(refused("surname,email,age\n").contains("\"surname\", \"age\""));
+        let unknown = refused("surname,email,age\n");
+        assert!(unknown.contains("\"surname\", \"age\""), "{unknown}");
+        assert!(unknown.contains("Known are first_name, last_name, email"), "{unknown}");
         assert!(refused("coach,coach_id\n").contains("both coach_id"));
         assert!(refused("").contains("names no column"));
         let rows = Reader::open(&b"surname,email\nx,a@example.com\n"[..], true).unwrap();
@@ -320,11 +355,31 @@ mod tests {
 
     #[test]
     fn a_row_without_end_is_refused_where_it_begins() {
-        let endless = format!("first_name\nAda\n\"{}", "x".repeat(2 * MOST_BYTES));
-        assert!(
-            refused(&endless).starts_with("Line 3: a row begins here"),
-            "{}",
-            refused(&endless)
-        );
+        let endless = format!("first_name\nAda\n{}", "x".repeat(2 * MOST_BYTES));
+        assert!(refused(&endless).starts_with("Line 3: a row begins here"));
+        let quoted = format!("first_name\nAda\n\"{}", "x".repeat(2 * MOST_BYTES));
+        let said = "Line 3 opens a quotation mark that is not closed within 1 MiB";
+        assert!(refused(&quoted).starts_with(said), "{}", refused(&quoted));
+    }
+
+    #[test]
+    fn a_quotation_mark_that_is_never_closed_swallows_no_rows() {
+        for text in [
+            "first_name,notes\nAda,\nBob,\"as he said\nEve,\nZoe,\n",
+            "first_name,notes\nAda,\"one\"\n\"Bob\",\"as he \"\"said\"\"\nEve,\n",
+            "first_name,notes\nAda,a 5\" pipe\n\"Bob\nEve,\n",
+        ] {
+            let said = refused(text);
+            assert!(
+                said.starts_with("Line 3 opens a quotation mark that is never closed"),
+                "{said}"
+            );
+            assert!(said.contains("the rest of the file was not read"), "{said}");
+        }
+        let behind = "first_name,last_name,notes\nAda,\"two\nlines\",\"more\nEve,,\n";
+        assert!(refused(behind).starts_with("Line 3 opens"), "{}", refused(behind));
+        assert!(refused("first_name,\"notes\nAda,\n").starts_with("Line 1 opens"));
+        // At the very end it is closed.
+        assert_eq!(read("first_name,notes\nAda,\"closed\"").len(), 1);
     }
 }

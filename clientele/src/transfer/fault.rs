@@ -6,17 +6,49 @@ use tonic::{Code, Status};
 
 /// A sentence for whoever started it, that says what to do.
 #[derive(Debug)]
-pub struct Fault(String);
+pub struct Fault {
+    sentence: String,
+    cause: Cause,
+}
+
+/// What it is that cannot be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// Something on this side, such as the file.
+    Here,
+    /// The server is away.
+    Away,
+    /// The server will not do it.
+    Refused,
+    /// The server did something else under the same request id.
+    Reused,
+}
 
 impl Fault {
     pub fn new(sentence: impl Into<String>) -> Self {
-        Self(sentence.into())
+        Self { sentence: sentence.into(), cause: Cause::Here }
+    }
+
+    /// Whether there is something to go on with under the same request id: whoever was refused
+    /// before a row was answered has sent nothing that counts.
+    pub fn leaves_something(&self, is_reached: bool, is_answered: bool) -> bool {
+        match self.cause {
+            Cause::Here | Cause::Away => is_reached || is_answered,
+            Cause::Refused => is_answered,
+            Cause::Reused => false,
+        }
+    }
+
+    /// The same, with another line.
+    #[must_use]
+    pub fn and(self, line: &str) -> Self {
+        Self { sentence: format!("{}\n{line}", self.sentence), ..self }
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.sentence)
     }
 }
 
@@ -40,7 +72,10 @@ impl From<Status> for Break {
         match status.code() {
             Code::Unavailable | Code::Aborted | Code::DeadlineExceeded => Self::Passing(sentence),
             Code::ResourceExhausted if reason == "OVERLOADED" => Self::Passing(sentence),
-            _ => Self::Final(Fault(sentence)),
+            _ if reason == "REQUEST_ID_REUSED" => {
+                Self::Final(Fault { sentence, cause: Cause::Reused })
+            }
+            _ => Self::Final(Fault { sentence, cause: Cause::Refused }),
         }
     }
 }
@@ -74,7 +109,7 @@ impl Patience {
         }
         self.tries += 1;
         if !self.has_reached || self.tries > TRIES {
-            return Err(Fault(said));
+            return Err(Fault { sentence: said, cause: Cause::Away });
         }
         Ok((said, FIRST_PAUSE * 2_u32.pow(self.tries - 1)))
     }
@@ -100,6 +135,22 @@ mod tests {
         }
         let again = (0..100).take_while(|_| patience.with(broken(), false).is_ok()).count();
         assert_eq!(again, 5);
+    }
+
+    #[test]
+    fn it_is_gone_on_only_with_what_was_begun() {
+        let fault = |code, reason: &'static str| {
+            let mut status = Status::new(code, "No.");
+            status.metadata_mut().insert("error-reason", reason.parse().unwrap());
+            let Break::Final(fault) = Break::from(status) else { panic!("{reason}") };
+            fault
+        };
+        let reused = fault(Code::InvalidArgument, "REQUEST_ID_REUSED");
+        assert!(!reused.leaves_something(true, true));
+        let refused = fault(Code::Unauthenticated, "TOKEN_INVALID");
+        assert!(!refused.leaves_something(true, false) && refused.leaves_something(true, true));
+        let away = Patience::default().with(broken(), false).unwrap_err();
+        assert!(!away.leaves_something(false, false) && away.leaves_something(true, false));
     }
 
     #[test]

@@ -18,9 +18,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use super::{
+    columns::Column,
     fault::{Break, Fault, Patience},
     progress::Progress,
-    rows::{Format, Row, Source},
+    rows::{Flawed, Format, Row, Source},
     server::{Server, ServerOptions},
     tally::Tally,
 };
@@ -32,12 +33,19 @@ const ENOUGH_BYTES: usize = 256 << 10;
 /// Rows that were sent and not answered.
 const WINDOW: usize = 5_000;
 
+/// The field that makes a row unusable: what is wrong with a row here is not all that may be wrong
+/// with it, and the server, which knows the rest, must not take it for a good one.
+pub const UNUSABLE: &str = "status";
+/// A status that no client has.
+const NO_STATUS: i32 = -1;
+
 /// Import clients from a CSV file or from JSON lines.
 ///
 /// A row with the e-mail address of a client changes that client, in what is not empty; every
 /// other row creates one. Ends with 0 when every row was taken, with 1 when some were refused,
 /// which are listed, and with 2 when it could not be done.
 #[derive(Debug, Args)]
+#[command(after_help = Column::help())]
 pub struct ImportOptions {
     /// The file; - is standard input.
     file: PathBuf,
@@ -85,8 +93,10 @@ pub async fn run(options: ImportOptions) -> Result<bool, Fault> {
     println!("{}", import.tally.summary(dry_run));
     match done {
         Ok(()) => Ok(import.tally.refused() == 0),
-        Err(fault) if dry_run => Err(fault),
-        Err(fault) => Err(Fault::new(format!("{fault}\nTo go on: --request-id {request_id}"))),
+        Err(fault) if !dry_run && import.is_begun(&fault) => {
+            Err(fault.and(&format!("To go on: --request-id {request_id}")))
+        }
+        Err(fault) => Err(fault),
     }
 }
 
@@ -103,6 +113,11 @@ struct Import {
 }
 
 impl Import {
+    /// Whether rows took effect, or may have.
+    fn is_begun(&self, fault: &Fault) -> bool {
+        fault.leaves_something(self.is_reached, self.tally.answered() > 0)
+    }
+
     async fn until_done(&mut self) -> Result<(), Fault> {
         let mut patience = Patience::default();
         loop {
@@ -176,7 +191,8 @@ impl Import {
                     };
                     lines.extend(self.told(sent));
                 }
-                self.tally.take(lines.pop_front().unwrap_or_default(), result);
+                let Sent { line, flaws } = lines.pop_front().unwrap_or_default();
+                self.tally.take(line, &flaws, result);
             }
             window.add_permits(results.len());
             if complete {
@@ -189,8 +205,8 @@ impl Import {
         Err(Break::Passing("The server ended before all rows were answered.".into()))
     }
 
-    /// The lines that were sent; those that could not be are dealt with.
-    fn told(&mut self, lines: Lines) -> Vec<u64> {
+    /// The rows that were sent; those that could not be are dealt with.
+    fn told(&mut self, lines: Lines) -> Vec<Sent> {
         for (line, flaws) in lines.refused {
             self.tally.refuse_here(line, &flaws);
         }
@@ -209,20 +225,32 @@ struct Batch {
 /// Where rows stand in the file.
 #[derive(Default)]
 struct Lines {
-    sent: Vec<u64>,
+    sent: Vec<Sent>,
     refused: Vec<(u64, Vec<String>)>,
 }
 
+/// The line of a row that was sent, and what was seen to be wrong with it.
+#[derive(Default)]
+struct Sent {
+    line: u64,
+    flaws: Vec<String>,
+}
+
 impl Batch {
-    fn push(&mut self, row: Row) {
-        match row.client {
-            Ok(client) => {
-                self.bytes += client.encoded_len();
-                self.rows.push(client);
-                self.lines.sent.push(row.line);
+    fn push(&mut self, Row { line, client }: Row) {
+        match client {
+            Ok(client) => self.send(Sent { line, flaws: Vec::new() }, client),
+            Err(Flawed { flaws, rest: Some(rest) }) => {
+                self.send(Sent { line, flaws }, Client { status: NO_STATUS, ..*rest });
             }
-            Err(flaws) => self.lines.refused.push((row.line, flaws)),
+            Err(Flawed { flaws, rest: None }) => self.lines.refused.push((line, flaws)),
         }
+    }
+
+    fn send(&mut self, sent: Sent, client: Client) {
+        self.bytes += client.encoded_len();
+        self.rows.push(client);
+        self.lines.sent.push(sent);
     }
 
     fn is_full(&self) -> bool {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{
     columns::{Column, WRITTEN},
     fault::Fault,
-    rows::{MOST_BYTES, Row},
+    rows::{Flawed, MOST_BYTES, Row},
 };
 
 /// The key of the object that holds the labels.
@@ -49,16 +49,20 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    fn client(&self, line: &[u8]) -> Result<Client, Vec<String>> {
+    fn client(&self, line: &[u8]) -> Result<Client, Flawed> {
         let object: Map<String, Value> = serde_json::from_slice(line)
-            .map_err(|error| vec![format!("is no JSON object: {error}")])?;
+            .map_err(|error| Flawed::wholly(format!("is no JSON object: {error}")))?;
         let (mut client, mut flaws) = (Client::default(), Vec::new());
         for (key, value) in &object {
             if let Err(flaw) = self.put(&mut client, key, value) {
                 flaws.push(flaw);
             }
         }
-        if flaws.is_empty() { Ok(client) } else { Err(flaws) }
+        if flaws.is_empty() {
+            Ok(client)
+        } else {
+            Err(Flawed { flaws, rest: Some(Box::new(client)) })
+        }
     }
 
     fn put(&self, client: &mut Client, key: &str, value: &Value) -> Result<(), String> {
@@ -68,7 +72,9 @@ impl<R: BufRead> Reader<R> {
         match Column::named(key) {
             Some(column) => column.put(client, &text(key, value)?),
             None if self.ignore_unknown => Ok(()),
-            None => Err(format!("there is nothing to put {key:?} into")),
+            None => {
+                Err(format!("there is nothing to put {key:?} into; known are {}", Column::known()))
+            }
         }
     }
 }
@@ -164,11 +170,10 @@ mod tests {
         );
         let lines: Vec<_> = rows.iter().map(|row| (row.line, row.client.is_ok())).collect();
         assert_eq!(lines, [(1, false), (3, false), (4, false), (5, false), (6, true)]);
-        let flaws = rows[0].client.as_ref().unwrap_err();
-        assert_eq!(
-            flaws,
-            &["first_name must be a text", "there is nothing to put \"surname\" into"]
-        );
+        let flaws = &rows[0].client.as_ref().unwrap_err().flaws;
+        assert_eq!(flaws[0], "first_name must be a text");
+        let unknown = "there is nothing to put \"surname\" into; known are first_name, last_name";
+        assert!(flaws[1].starts_with(unknown), "{flaws:?}");
         let ignoring = Reader::open(&b"{\"surname\": \"x\"}"[..], true);
         assert!(ignoring.map(Result::unwrap).all(|row| row.client.is_ok()));
     }

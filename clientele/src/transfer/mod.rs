@@ -10,6 +10,7 @@ pub mod fault;
 mod import;
 mod jsonl;
 mod progress;
+mod quotes;
 mod rows;
 mod server;
 mod tally;

@@ -40,8 +40,23 @@ impl Format {
 #[derive(Debug)]
 pub struct Row {
     pub line: u64,
-    /// What it says, or everything that it cannot mean.
-    pub client: Result<Client, Vec<String>>,
+    pub client: Result<Client, Flawed>,
+}
+
+/// What a row cannot mean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Flawed {
+    /// All of it; each begins with the column that it is about.
+    pub flaws: Vec<String>,
+    /// What else it says; nothing where it is no row at all.
+    pub rest: Option<Box<Client>>,
+}
+
+impl Flawed {
+    /// No row at all.
+    pub fn wholly(flaw: String) -> Self {
+        Self { flaws: vec![flaw], rest: None }
+    }
 }
 
 /// A file that can be read again from its beginning, should the connection break.

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use proto::crm::v1::{ImportOutcome as Outcome, ImportResult};
 
-use super::progress::{Progress, grouped};
+use super::{
+    import::UNUSABLE,
+    progress::{Progress, grouped},
+};
 
 /// Different reasons that are summed up one by one.
 const MOST_REASONS: usize = 30;
@@ -39,13 +42,14 @@ impl Tally {
         }
     }
 
-    /// The server's word on the row of a line.
-    pub fn take(&mut self, line: u64, result: &ImportResult) {
+    /// The server's word on the row of a line, beside what was seen to be wrong with it here.
+    pub fn take(&mut self, line: u64, seen: &[String], result: &ImportResult) {
         if result.row_number <= self.answered {
             return;
         }
         self.answered = result.row_number;
         match result.outcome() {
+            _ if !seen.is_empty() => self.refuse(line, &all_flaws(seen, result)),
             Outcome::Created => self.created += 1,
             Outcome::Updated => self.updated += 1,
             Outcome::Unchanged => self.unchanged += 1,
@@ -114,6 +118,17 @@ impl Tally {
     }
 }
 
+/// Everything that is wrong with a row, as it is seen from here and there. What was seen here is
+/// not said again, and [`UNUSABLE`] is none of the file's.
+fn all_flaws(seen: &[String], result: &ImportResult) -> Vec<String> {
+    let is_news = |field: &str| {
+        field != UNUSABLE && !seen.iter().any(|flaw| flaw.starts_with(&format!("{field} ")))
+    };
+    let there = result.violations.iter().filter(|flaw| is_news(&flaw.field));
+    let there = there.map(|flaw| format!("{} {}", flaw.field, flaw.description));
+    seen.iter().cloned().chain(there).collect()
+}
+
 /// Everything that is wrong with a row.
 fn flaws(result: &ImportResult) -> Vec<String> {
     let flaws = result.violations.iter().map(|flaw| format!("{} {}", flaw.field, flaw.description));
@@ -137,20 +152,41 @@ mod tests {
     #[test]
     fn a_row_counts_once_however_often_it_is_answered() {
         let mut tally = Tally::new(Progress::without_end());
-        tally.take(2, &result(1, Outcome::Created));
-        tally.take(3, &result(2, Outcome::Refused));
+        tally.take(2, &[], &result(1, Outcome::Created));
+        tally.take(3, &[], &result(2, Outcome::Refused));
         tally.refuse_here(4, &["status must be known".into()]);
         // The same again, after a broken connection.
-        tally.take(2, &result(1, Outcome::AlreadyApplied));
-        tally.take(3, &result(2, Outcome::AlreadyApplied));
+        tally.take(2, &[], &result(1, Outcome::AlreadyApplied));
+        tally.take(3, &[], &result(2, Outcome::AlreadyApplied));
         tally.refuse_here(4, &["status must be known".into()]);
-        tally.take(5, &result(3, Outcome::AlreadyApplied));
+        tally.take(5, &[], &result(3, Outcome::AlreadyApplied));
         assert_eq!((tally.answered(), tally.refused()), (3, 2));
         assert_eq!(
             tally.summary(false),
             "4 rows: 1 created, 2 refused, 1 dealt with before.\n  1 × first_name is required\n  \
              1 × status must be known"
         );
+    }
+
+    #[test]
+    fn what_is_wrong_here_and_there_is_said_together() {
+        let violation = |field: &str, description: &str| ImportViolation {
+            field: field.into(),
+            description: description.into(),
+        };
+        let violations = vec![
+            violation("first_name", "is required"),
+            violation("email", "must be an e-mail address"),
+            violation("status", "must be a known status"),
+        ];
+        let result = ImportResult { violations, ..result(1, Outcome::Refused) };
+        let seen = ["first_name must be a text".to_owned()];
+        let expected = ["first_name must be a text", "email must be an e-mail address"];
+        assert_eq!(all_flaws(&seen, &result), expected);
+        // Sent again it is refused again, and nothing that was dealt with.
+        let mut tally = Tally::new(Progress::without_end());
+        tally.take(2, &seen, &self::result(1, Outcome::AlreadyApplied));
+        assert!(tally.summary(false).starts_with("1 rows: 1 refused."));
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Details {
         let country = fields.take("client.country", Country::optional(&client.country));
         let currency = fields.take("client.currency", Currency::optional(&client.currency));
         let notes = fields.take("client.notes", Notes::parse(&client.notes));
-        let labels = fields.take("client.labels", Labels::parse(client.labels.clone()));
+        let labels = Labels::parse(fields, "client.labels", &client.labels);
         Some(Self {
             first_name: first_name?.into_string(),
             last_name: last_name?.into_string(),
@@ -174,7 +174,7 @@ impl Change {
             Ok(Currency::optional(currency)?.unwrap_or(default_currency))
         });
         let notes = update.field("notes", client.notes.as_str(), Notes::parse);
-        let labels = update.field("labels", &client.labels, |labels| Labels::parse(labels.clone()));
+        let labels = update.fields("labels", &client.labels, Labels::parse);
         let coach_id = update.field("coach_id", &client.coach_id, |id| Ok(employee(*id)));
         let closer_id = update.field("closer_id", &client.closer_id, |id| Ok(employee(*id)));
         let setter_id = update.field("setter_id", &client.setter_id, |id| Ok(employee(*id)));
@@ -196,10 +196,18 @@ impl Change {
 
     /// The employees to whom it gives a part.
     pub fn employees(&self) -> Vec<i64> {
+        self.employees_besides(&Parts::default())
+    }
+
+    /// Those of them who do not have that part already.
+    pub fn employees_besides(&self, before: &Parts) -> Vec<i64> {
+        let anew = |given: Option<Option<i64>>, had: Option<i64>| {
+            given.flatten().filter(|given| Some(*given) != had)
+        };
         let given = Parts {
-            coach_id: self.coach_id.flatten(),
-            closer_id: self.closer_id.flatten(),
-            setter_id: self.setter_id.flatten(),
+            coach_id: anew(self.coach_id, before.coach_id),
+            closer_id: anew(self.closer_id, before.closer_id),
+            setter_id: anew(self.setter_id, before.setter_id),
         };
         given.employees()
     }
@@ -343,7 +351,10 @@ mod tests {
             country: "XX".into(),
             currency: "usd".into(),
             notes: "\0".into(),
-            labels: BTreeMap::from([("Bad Key".into(), String::new())]),
+            labels: BTreeMap::from([
+                ("Bad Key".into(), String::new()),
+                ("long".into(), "x".repeat(256)),
+            ]),
             ..Default::default()
         };
         let mut fields = Fields::default();
@@ -360,7 +371,8 @@ mod tests {
                 "client.country",
                 "client.currency",
                 "client.notes",
-                "client.labels",
+                "client.labels.Bad Key",
+                "client.labels.long",
             ]
         );
     }
@@ -374,6 +386,7 @@ mod tests {
             "byron",
             "com",
             "example",
+            "example.com",
             "l",
             "lovelace",
             "lovelace-byron",

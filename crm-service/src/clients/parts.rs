@@ -53,19 +53,16 @@ impl Parts {
     }
 
     /// Refuses employees who get a part that they did not have before and cannot: of `known`
-    /// are those that the account has.
+    /// are those that the account has. Whoever is not found is named before whoever is not active.
     pub fn check(&self, before: &Self, known: &[Employee]) -> Result<(), Error> {
-        for (part, was) in self.each().into_iter().zip(before.each()) {
-            let Some(id) = part.employee_id.filter(|_| part != was) else { continue };
-            match known.iter().find(|employee| employee.id == id).map(|employee| employee.state) {
-                Some(State::Active) => {}
-                Some(State::Inactive) => return Err(NOT_ACTIVE),
-                Some(State::Deleted) | None => {
-                    return Err(Error::NotFound { resource: "employee", field: part.field });
-                }
-            }
+        let given = |(part, was): (Part, Part)| part.employee_id.filter(|_| part != was);
+        let given = self.each().into_iter().zip(before.each()).map(given);
+        let states: Vec<_> = given.map(|id| id.map(|id| state_of(id, known))).collect();
+        let missing: Vec<_> = states.iter().map(|state| *state == Some(State::Deleted)).collect();
+        if let Some(field) = fields_of(&missing) {
+            return Err(Error::NotFound { resource: "employee", field });
         }
-        Ok(())
+        if states.contains(&Some(State::Inactive)) { Err(NOT_ACTIVE) } else { Ok(()) }
     }
 
     /// The parts that an employee has.
@@ -78,6 +75,26 @@ impl Parts {
     pub fn has(&self, employee_id: i64, part: ClientPart) -> bool {
         self.of(employee_id).any(|theirs| theirs == part)
     }
+}
+
+/// How an employee stands; whoever is unknown is as good as deleted.
+fn state_of(id: i64, known: &[Employee]) -> State {
+    let known = known.iter().find(|employee| employee.id == id);
+    known.map_or(State::Deleted, |employee| employee.state)
+}
+
+/// The fields of those parts, of coach, closer and setter, that are marked; nothing where none is.
+fn fields_of(marked: &[bool]) -> Option<&'static str> {
+    Some(match *marked {
+        [true, false, false] => "client.coach_id",
+        [false, true, false] => "client.closer_id",
+        [false, false, true] => "client.setter_id",
+        [true, true, false] => "client.coach_id, client.closer_id",
+        [true, false, true] => "client.coach_id, client.setter_id",
+        [false, true, true] => "client.closer_id, client.setter_id",
+        [true, true, true] => "client.coach_id, client.closer_id, client.setter_id",
+        _ => return None,
+    })
 }
 
 /// The employee whom a message names; nobody where it names none.

@@ -174,7 +174,7 @@ impl ClientService for Clients {
         let id = fields.take("client.id", id(client.id));
         let (repeat, change, id) = fields.all((repeat, change, id))?;
         let named = change.employees();
-        self.directory.meet(caller.account_id(), &named).await?;
+        self.meet_those_named_anew(&caller, id, &change).await?;
 
         let mut tx = self.db.begin(&caller).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
@@ -322,6 +322,28 @@ impl ClientService for Clients {
 }
 
 impl Clients {
+    /// Asks about those to whom an update gives a part that they do not have. The look is before
+    /// the transaction that counts, because so is the question: whoever loses a part in between
+    /// had it a moment ago, and is judged by what is known of them.
+    async fn meet_those_named_anew(
+        &self,
+        caller: &Caller,
+        id: i64,
+        change: &Change,
+    ) -> Result<(), Error> {
+        if change.employees().is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.db.begin(caller).await?;
+        // Where there is no client nobody is given anything.
+        let Some(client) = sql::find(&mut tx, Scope::of(caller), id).await? else {
+            return Ok(());
+        };
+        drop(tx);
+        let anew = change.employees_besides(&client.details.parts);
+        self.directory.meet(caller.account_id(), &anew).await
+    }
+
     /// The page of a list of clients that a request asks for.
     fn page<R: Paged>(
         &self,

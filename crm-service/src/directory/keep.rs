@@ -37,7 +37,7 @@ impl Directory {
     }
 
     /// An employee who is marked as deleted keeps no part in any client, and is given none.
-    async fn take_parts(&self, account_id: i64, employee_id: i64) -> Result<(), Error> {
+    pub(super) async fn take_parts(&self, account_id: i64, employee_id: i64) -> Result<(), Error> {
         loop {
             let mut tx = self.db.begin_named(account_id, TASK).await?;
             let is_deleted = sql::share(&mut tx, &[employee_id])

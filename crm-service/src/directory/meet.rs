@@ -1,10 +1,12 @@
-//! Who is that, whom a caller names for the first time?
+//! Who is that, whom a caller names, and how do they stand at this moment?
+
+use std::collections::BTreeSet;
 
 use proto::identity::v1 as pb;
 use service_kit::{db::Db, error::Error};
 
 use super::{
-    model::{AccountWord, News, Position, Word},
+    model::{AccountWord, News, Position, State, Word},
     sql::{self, Mark},
 };
 use crate::identity::{Identity, silent};
@@ -30,26 +32,16 @@ pub(super) struct Answer {
 }
 
 impl Directory {
-    /// Makes sure that of these employees all are known that there are in the account, however
-    /// they stand. Not inside a transaction: it may ask identity-service.
+    /// Makes sure that of these employees all are known that there are in the account, as they
+    /// stand now. Not inside a transaction: it asks identity-service.
     pub async fn meet(&self, account_id: i64, ids: &[i64]) -> Result<(), Error> {
-        let unknown = self.unknown(account_id, ids).await?;
-        for some in unknown.chunks(MOST) {
+        // Nobody has another one, and identity would not hear of it.
+        let ids: BTreeSet<_> = ids.iter().copied().filter(|id| *id > 0).collect();
+        let ids: Vec<_> = ids.into_iter().collect();
+        for some in ids.chunks(MOST) {
             self.introduce(account_id, some).await?;
         }
         Ok(())
-    }
-
-    async fn unknown(&self, account_id: i64, ids: &[i64]) -> Result<Vec<i64>, Error> {
-        // Nobody has another one, and identity would not hear of it.
-        let mut ids: Vec<_> = ids.iter().copied().filter(|id| *id > 0).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        if !ids.is_empty() {
-            let met = sql::met(&self.db, account_id, &ids).await?;
-            ids.retain(|id| !met.contains(id));
-        }
-        Ok(ids)
     }
 
     /// Keeps what identity says of these.
@@ -60,12 +52,11 @@ impl Directory {
     /// whom we keep, and the log what happened to them after our answer: we ask again.
     async fn introduce(&self, account_id: i64, ids: &[i64]) -> Result<(), Error> {
         let mut opened = sql::marked(&self.db, Mark::Opened).await?;
-        let Answer { at, account, words } = self.resolve(account_id, ids).await?;
-        if words.is_empty() {
+        let answer = self.resolve(account_id, ids).await?;
+        let known = self.keep_news(account_id, ids, answer).await?;
+        if known.is_empty() {
             return Ok(());
         }
-        let known: Vec<_> = words.iter().map(|word| word.id).collect();
-        self.apply(account_id, &at.epoch, News::of(account, words)).await?;
         loop {
             let opened_since = sql::marked(&self.db, Mark::Opened).await?;
             if opened_since == opened {
@@ -74,6 +65,42 @@ impl Directory {
             opened = opened_since;
             self.resolve_all(account_id, &known).await?;
         }
+    }
+
+    /// Keeps what of an answer is newer than what is kept, and says whom it was about. Most often
+    /// nothing is: then nobody waits for those who are just giving somebody a part.
+    async fn keep_news(
+        &self,
+        account_id: i64,
+        ids: &[i64],
+        Answer { at, account, mut words }: Answer,
+    ) -> Result<Vec<i64>, Error> {
+        let mut tx = self.db.begin_named(account_id, TASK).await?;
+        let copies = sql::copies(&mut tx, ids).await?;
+        tx.commit([]).await?;
+        let copy = |word: &Word| copies.iter().find(|copy| copy.id == word.id);
+        let is_answered = |id: &i64| words.iter().any(|word| word.id == *id);
+        let lost: Vec<_> = copies.iter().map(|it| it.id).filter(|id| !is_answered(id)).collect();
+        words.extend(lost.into_iter().map(|id| Word::unknown(id, at.number)));
+        words.retain(|word| copy(word).is_none_or(|copy| copy.is_before(&at)));
+        for word in &words {
+            // Whoever comes back begins without a part; the task may be at it still.
+            if word.state != State::Deleted
+                && copy(word).is_some_and(|copy| copy.state == State::Deleted)
+            {
+                self.take_parts(account_id, word.id).await?;
+            }
+        }
+        if words.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.db.begin_named(account_id, TASK).await?;
+        if let Some(account) = account.filter(|_| words.iter().any(|word| copy(word).is_none())) {
+            sql::keep_account(&mut tx, &at.epoch, &account).await?;
+        }
+        sql::keep_employees(&mut tx, &at.epoch, &words).await?;
+        tx.commit([]).await?;
+        Ok(words.iter().map(|word| word.id).collect())
     }
 
     /// What identity says of an account and up to [`MOST`] employees, and as of when.

@@ -71,6 +71,23 @@ pub struct Employee {
     pub state: State,
 }
 
+/// What is kept of an employee, and as of when.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Copy {
+    pub id: i64,
+    #[sqlx(try_from = "String")]
+    pub state: State,
+    #[sqlx(flatten)]
+    position: Position,
+}
+
+impl Copy {
+    /// Whether an answer as of that place has anything to add to it.
+    pub fn is_before(&self, place: &Position) -> bool {
+        self.position.epoch != place.epoch || self.position.number < place.number
+    }
+}
+
 /// What identity says of an employee.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {

@@ -1,7 +1,5 @@
 //! Queries on the copy of the directory.
 
-use std::collections::BTreeSet;
-
 use service_kit::{
     db::{Db, Found, TenantTx, Tenanted},
     error::Error,
@@ -10,7 +8,7 @@ use service_kit::{
 
 use super::{
     meet::TASK,
-    model::{AccountWord, Employee, Position, Word},
+    model::{AccountWord, Copy, Employee, Position, Word},
 };
 use crate::accounts::met;
 
@@ -30,11 +28,16 @@ pub async fn share(tx: &mut TenantTx, ids: &[i64]) -> Result<Vec<Employee>, Erro
     tx.all(query).await
 }
 
-/// Those of the employees that were met.
-pub async fn met(db: &Db, account_id: i64, ids: &[i64]) -> Result<BTreeSet<i64>, Error> {
-    let text = sql!("SELECT id FROM crm.employees WHERE account_id = $1 AND id = ANY ($2)");
-    let rows = db.unscoped().all(text, |query| query.bind(account_id).bind(ids.to_vec())).await?;
-    Ok(rows.into_iter().map(Found::<(i64,)>::into_inner).map(|(id,)| id).collect())
+/// What is kept of these employees.
+pub async fn copies(tx: &mut TenantTx, ids: &[i64]) -> Result<Vec<Copy>, Error> {
+    let account_id = tx.account_id();
+    let query = sqlx::query_as(sql!(
+        "SELECT id, state, epoch, sequence AS number FROM crm.employees
+         WHERE account_id = $1 AND id = ANY ($2) ORDER BY id"
+    ))
+    .bind(account_id)
+    .bind(ids);
+    tx.all(query).await
 }
 
 /// Keeps what identity said in this epoch, but for what is older than what is kept. The account

@@ -8,6 +8,8 @@
 //!   back of a charge that counts as failed. It is applied when the charge appears, or comes in
 //!   after all; what waited for a customer a few charges at a time ([`backlog`]). Of what is told
 //!   of an unknown customer one word waits. After a year of waiting it is swept.
+//! - Money that no payment can be of, for its currency or amount, is parked for a person to see to,
+//!   with the reason, and never passed over.
 //! - Replayed, reordered or simultaneous, the events of a charge lead to the same payment: each
 //!   time all that was told of it is looked at, and not only what came last ([`story`]).
 //! - What a person said of a payment is undone by nothing that happened before they said it.

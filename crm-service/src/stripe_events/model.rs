@@ -9,11 +9,28 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service_kit::{
     clock,
-    fields::{Fields, Text},
+    fields::{Fields, Text, shown_money},
     page::{KeyOf, Order},
 };
+use sqlx::types::Json;
 
-use super::amounts;
+use super::amounts::{self, Obstacle};
+
+/// The types of the events that change anything here; README lists them to be entered at Stripe.
+/// What is of another type is kept and ignored.
+pub const HEARD: &[&str] = &[
+    "charge.captured",
+    "charge.dispute.closed",
+    "charge.dispute.created",
+    "charge.failed",
+    "charge.refunded",
+    "charge.succeeded",
+    "customer.created",
+    "customer.deleted",
+    "customer.updated",
+    "payment_intent.payment_failed",
+    "payment_intent.succeeded",
+];
 
 /// An event as Stripe sends it.
 #[derive(Debug)]
@@ -29,7 +46,7 @@ pub struct Event {
 
 /// What an event says. Whatever their order, the events of a charge lead to the same payment.
 ///
-/// Those of disputes were kept without ids and reasons at first: there these are empty.
+/// Those of disputes were kept without ids, reasons and amounts at first: there these are empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum Facts {
@@ -42,6 +59,8 @@ pub enum Facts {
         #[serde(default)]
         dispute_id: String,
         reason: String,
+        #[serde(default)]
+        disputed: Option<Sum>,
     },
     /// The bank has decided.
     DisputeClosed {
@@ -50,13 +69,32 @@ pub enum Facts {
         #[serde(default)]
         reason: String,
         is_won: bool,
+        #[serde(default)]
+        disputed: Option<Sum>,
     },
     /// There is such a customer.
     CustomerKnown,
     /// There is no such customer any more.
     CustomerDeleted,
+    /// Money that came in or went back, and that no payment can be of: for a person to see to.
+    Unrecordable { obstacle: Obstacle },
     /// Nothing that changes anything here.
     Nothing,
+}
+
+/// How much of a charge is disputed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum {
+    pub currency: String,
+    pub minor: i64,
+}
+
+impl Sum {
+    /// As people write it: `12.50 EUR`.
+    pub fn shown(&self) -> String {
+        let money = shown_money(self.minor.into(), &self.currency);
+        format!("{} {}", money.amount, money.currency_code)
+    }
 }
 
 impl Event {
@@ -148,8 +186,8 @@ impl Object<'_> {
         text.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect()
     }
 
-    fn is_not_captured(self) -> bool {
-        self.0.get("captured").and_then(Value::as_bool) == Some(false)
+    fn is_captured(self) -> Option<bool> {
+        self.0.get("captured").and_then(Value::as_bool)
     }
 
     fn number(self, field: &str) -> Option<i64> {
@@ -167,27 +205,56 @@ impl Object<'_> {
         Subject { charge_id: self.id(charge), customer_id: self.id("customer") }
     }
 
-    fn charged(self, amount: &str, has_failed: bool) -> Option<Facts> {
-        let money = amounts::money(self.number(amount)?, &self.text("currency")?)?;
-        let (currency, minor) = (money.currency().code().to_owned(), money.minor());
-        Some(Facts::Charged { currency, minor, has_failed })
+    /// Where Stripe says what of a charge was captured; it may be less than what was held.
+    fn amount_that_came(self) -> &'static str {
+        let says_so = self.is_captured() == Some(true) && self.number("amount_captured").is_some();
+        if says_so { "amount_captured" } else { "amount" }
+    }
+
+    /// Nothing where no money moves at all.
+    fn charged(self, amount: &str, has_failed: bool) -> Facts {
+        self.moved(self.number(amount), |Sum { currency, minor }| Facts::Charged {
+            currency,
+            minor,
+            has_failed,
+        })
     }
 
     /// What was given back of what came in: Stripe counts what was held and never captured as
     /// given back, too.
-    fn refunded(self) -> Option<Facts> {
+    fn refunded(self) -> Facts {
         let released = match (self.number("amount"), self.number("amount_captured")) {
             (Some(held), Some(captured)) => held.saturating_sub(captured).max(0),
             _ => 0,
         };
-        let refunded = self.number("amount_refunded")?.saturating_sub(released);
-        let money = amounts::money(refunded, &self.text("currency")?)?;
-        let (currency, minor) = (money.currency().code().to_owned(), money.minor());
-        Some(Facts::Refunded { currency, minor })
+        let refunded = self.number("amount_refunded").map(|all| all.saturating_sub(released));
+        self.moved(refunded, |Sum { currency, minor }| Facts::Refunded { currency, minor })
+    }
+
+    /// What is told where so much money moved. An amount that is none is one beyond all bounds.
+    fn moved(self, amount: Option<i64>, told: impl FnOnce(Sum) -> Facts) -> Facts {
+        let sum = amount.ok_or(Obstacle::AmountOutOfBounds).and_then(|amount| self.sum(amount));
+        match sum {
+            Ok(sum) => sum.map_or(Facts::Nothing, told),
+            Err(obstacle) => Facts::Unrecordable { obstacle },
+        }
+    }
+
+    fn sum(self, amount: i64) -> Result<Option<Sum>, Obstacle> {
+        let money = amounts::money(amount, &self.text("currency").unwrap_or_default())?;
+        Ok(money.map(|money| Sum {
+            currency: money.currency().code().to_owned(),
+            minor: money.minor(),
+        }))
+    }
+
+    fn disputed(self) -> Option<Sum> {
+        self.sum(self.number("amount")?).ok().flatten()
     }
 
     fn opened(self) -> Option<Facts> {
-        Some(Facts::DisputeOpened { dispute_id: self.id("id")?, reason: self.reason() })
+        let (dispute_id, reason) = (self.id("id")?, self.reason());
+        Some(Facts::DisputeOpened { dispute_id, reason, disputed: self.disputed() })
     }
 
     /// A warning that was closed never took any money.
@@ -197,26 +264,32 @@ impl Object<'_> {
             "lost" => false,
             _ => return None,
         };
-        Some(Facts::DisputeClosed { dispute_id: self.id("id")?, reason: self.reason(), is_won })
+        let (dispute_id, reason) = (self.id("id")?, self.reason());
+        Some(Facts::DisputeClosed { dispute_id, reason, is_won, disputed: self.disputed() })
     }
 }
 
 fn read(kind: &str, object: Object<'_>) -> (Subject, Facts) {
+    if !HEARD.contains(&kind) {
+        return (Subject::default(), Facts::Nothing);
+    }
     let (subject, facts) = match kind {
         // Only held until it is captured, or let go.
-        "charge.succeeded" | "charge.refunded" if object.is_not_captured() => {
+        "charge.succeeded" | "charge.refunded" if object.is_captured() == Some(false) => {
             (object.subject("id"), None)
         }
-        "charge.succeeded" => (object.subject("id"), object.charged("amount", false)),
-        "charge.captured" => (object.subject("id"), object.charged("amount_captured", false)),
-        "charge.failed" => (object.subject("id"), object.charged("amount", true)),
+        "charge.succeeded" => {
+            (object.subject("id"), Some(object.charged(object.amount_that_came(), false)))
+        }
+        "charge.captured" => (object.subject("id"), Some(object.charged("amount_captured", false))),
+        "charge.failed" => (object.subject("id"), Some(object.charged("amount", true))),
         "payment_intent.succeeded" => {
-            (object.subject("latest_charge"), object.charged("amount_received", false))
+            (object.subject("latest_charge"), Some(object.charged("amount_received", false)))
         }
         "payment_intent.payment_failed" => {
-            (object.subject("latest_charge"), object.charged("amount", true))
+            (object.subject("latest_charge"), Some(object.charged("amount", true)))
         }
-        "charge.refunded" => (object.subject("id"), object.refunded()),
+        "charge.refunded" => (object.subject("id"), Some(object.refunded())),
         "charge.dispute.created" => (object.subject("charge"), object.opened()),
         "charge.dispute.closed" => (object.subject("charge"), object.closed()),
         "customer.created" | "customer.updated" => (customer(object), Some(Facts::CustomerKnown)),
@@ -249,11 +322,28 @@ pub struct Parked {
     endpoint_id: i64,
     event_time: DateTime<Utc>,
     create_time: DateTime<Utc>,
+    facts: Json<Facts>,
+}
+
+impl Parked {
+    /// Why it waits.
+    fn reason(&self) -> pb::ParkedEventReason {
+        use pb::ParkedEventReason as Reason;
+        match self.facts.0 {
+            Facts::Unrecordable { obstacle } => match obstacle {
+                Obstacle::CurrencyUnknown => Reason::CurrencyUnknown,
+                Obstacle::AmountNotWhole => Reason::AmountNotWhole,
+                Obstacle::AmountOutOfBounds => Reason::AmountOutOfBounds,
+            },
+            _ => Reason::Waiting,
+        }
+    }
 }
 
 impl From<Parked> for pb::ParkedEvent {
     fn from(event: Parked) -> Self {
         Self {
+            reason: event.reason().into(),
             id: event.id,
             stripe_event_id: event.event_id,
             r#type: event.kind,
@@ -368,6 +458,48 @@ mod tests {
         assert_eq!(facts("charge.succeeded", charge(false)).2, Facts::Nothing);
         let paid = Facts::Charged { currency: "USD".into(), minor: 50_000, has_failed: false };
         assert_eq!(facts("charge.captured", charge(true)).2, paid);
+        assert_eq!(facts("charge.succeeded", charge(true)).2, paid);
+    }
+
+    #[test]
+    fn money_that_no_payment_can_be_of_is_not_passed_over() {
+        let unrecordable = |obstacle| Facts::Unrecordable { obstacle };
+        for (amount, currency, obstacle) in [
+            (json!(100), "usdc", Obstacle::CurrencyUnknown),
+            (json!(100), "zzz", Obstacle::CurrencyUnknown),
+            (json!(333), "isk", Obstacle::AmountNotWhole),
+            (json!(1_000_000_000_000_001_i64), "eur", Obstacle::AmountOutOfBounds),
+            (json!(u64::MAX), "eur", Obstacle::AmountOutOfBounds),
+        ] {
+            let charge = json!({
+                "id": "ch_1", "amount": amount, "amount_captured": amount,
+                "amount_refunded": amount, "captured": true, "currency": currency,
+            });
+            for kind in ["charge.succeeded", "charge.captured", "charge.failed", "charge.refunded"]
+            {
+                assert_eq!(facts(kind, charge.clone()).2, unrecordable(obstacle), "{kind}");
+            }
+        }
+        let free = json!({ "id": "ch_1", "amount": 0, "currency": "eur" });
+        assert_eq!(facts("charge.succeeded", free).2, Facts::Nothing);
+    }
+
+    #[test]
+    fn readme_lists_every_type_that_is_heard_and_each_of_them_says_something() {
+        let readme = include_str!("../../../README.md");
+        let (_, list) = readme.split_once("to enter at Stripe with the events ").unwrap();
+        let (list, _) = list.split_once(';').unwrap();
+        let mut listed: Vec<_> = list.split('`').skip(1).step_by(2).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, HEARD);
+        let object = json!({
+            "id": "x_1", "charge": "ch_1", "latest_charge": "ch_1", "currency": "eur",
+            "amount": 100, "amount_captured": 100, "amount_received": 100, "amount_refunded": 50,
+            "status": "won",
+        });
+        for kind in HEARD {
+            assert_ne!(facts(kind, object.clone()).2, Facts::Nothing, "{kind}");
+        }
     }
 
     #[test]
@@ -386,17 +518,24 @@ mod tests {
         let charge = json!({ "id": "ch_1", "amount_refunded": 2500, "currency": "eur" });
         let refunded = Facts::Refunded { currency: "EUR".into(), minor: 2500 };
         assert_eq!(facts("charge.refunded", charge).2, refunded);
-        let dispute = |status: &str| json!({ "id": "dp_1", "charge": "ch_1", "status": status, "reason": "fraudulent" });
+        let dispute = |status: &str| json!({ "id": "dp_1", "charge": "ch_1", "status": status, "reason": "fraudulent", "amount": 400, "currency": "eur" });
+        let disputed = || Some(Sum { currency: "EUR".into(), minor: 400 });
         let (dispute_id, reason) = ("dp_1".to_owned(), "fraudulent".to_owned());
-        let opened =
-            Facts::DisputeOpened { dispute_id: dispute_id.clone(), reason: reason.clone() };
+        let opened = Facts::DisputeOpened {
+            dispute_id: dispute_id.clone(),
+            reason: reason.clone(),
+            disputed: disputed(),
+        };
         let (charge_id, _, facts_of_it) =
             facts("charge.dispute.created", dispute("needs_response"));
         assert_eq!((charge_id.as_str(), facts_of_it), ("ch_1", opened));
         for (status, is_won) in [("won", true), ("lost", false), ("warning_closed", true)] {
             let closed = facts("charge.dispute.closed", dispute(status)).2;
             let (dispute_id, reason) = (dispute_id.clone(), reason.clone());
-            assert_eq!(closed, Facts::DisputeClosed { dispute_id, reason, is_won });
+            assert_eq!(
+                closed,
+                Facts::DisputeClosed { dispute_id, reason, is_won, disputed: disputed() }
+            );
         }
         assert!(
             event("charge.dispute.created", json!({ "id": "d p", "charge": "ch_1" })).is_none()

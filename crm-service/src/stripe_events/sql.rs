@@ -275,7 +275,7 @@ pub async fn count(tx: &mut TenantTx, filter: &Filter) -> Result<i64, Error> {
 
 fn page_query(account_id: i64, filter: &Filter, page: &Page<Parked>) -> ListQuery {
     let select = "SELECT id, event_id, type, customer_id, charge_id, endpoint_id, event_time,
-                      create_time
+                      create_time, facts
                   FROM crm.stripe_events WHERE account_id = ";
     let mut query = ListQuery::new(select, account_id);
     narrow(&mut query, filter);

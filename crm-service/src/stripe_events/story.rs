@@ -23,7 +23,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 
-use super::model::Facts;
+use super::model::{Facts, Sum};
 use crate::payments::{
     ledger::Dispute,
     model::{Payment, Said},
@@ -72,6 +72,7 @@ struct Course<'a> {
     /// Of two at once the one that lost counts.
     closed: Option<(Time, Reverse<bool>)>,
     reason: &'a str,
+    disputed: Option<&'a Sum>,
 }
 
 impl Standing {
@@ -196,16 +197,25 @@ impl Story {
         told.max().unwrap_or_default()
     }
 
+    /// How much of a charge is disputed by the dispute that counts, if that was told.
+    pub fn disputed(&self, said: Said) -> Option<&Sum> {
+        self.counting(said.dispute)?.1.disputed
+    }
+
     /// How the dispute that counts stands, and why there is one.
     fn dispute(&self, said: Option<Time>) -> Option<(Dispute, &str)> {
-        let courses = self.courses(said);
-        let open = courses.values().filter(|course| course.closed.is_none());
-        if let Some(open) = open.max_by_key(|course| course.opened) {
-            return Some((Dispute::Open, open.reason));
+        self.counting(said).map(|(dispute, course)| (dispute, course.reason))
+    }
+
+    fn counting(&self, said: Option<Time>) -> Option<(Dispute, Course<'_>)> {
+        let courses = self.courses(said).into_values();
+        let (open, closed): (Vec<_>, Vec<_>) = courses.partition(|course| course.closed.is_none());
+        if let Some(open) = open.into_iter().max_by_key(|course| course.opened) {
+            return Some((Dispute::Open, open));
         }
-        let closed = courses.values().filter_map(|it| it.closed.map(|closed| (closed, it.reason)));
-        let ((_, Reverse(is_won)), reason) = closed.max_by_key(|(closed, _)| *closed)?;
-        Some((if is_won { Dispute::Won } else { Dispute::Lost }, reason))
+        let last = closed.into_iter().max_by_key(|course| course.closed)?;
+        let is_won = last.closed.is_some_and(|(_, Reverse(is_won))| is_won);
+        Some((if is_won { Dispute::Won } else { Dispute::Lost }, last))
     }
 
     /// The disputes by id, as far as they were told of after this.
@@ -214,15 +224,15 @@ impl Story {
         for word in self.0.iter().filter(|word| said < Some(word.event_time)) {
             let time = word.event_time;
             match &word.facts.0 {
-                Facts::DisputeOpened { dispute_id, reason } => {
+                Facts::DisputeOpened { dispute_id, reason, disputed } => {
                     let course = courses.entry(dispute_id).or_default();
                     course.opened = course.opened.max(Some(time));
-                    course.explain(reason);
+                    course.explain(reason, disputed.as_ref());
                 }
-                Facts::DisputeClosed { dispute_id, reason, is_won } => {
+                Facts::DisputeClosed { dispute_id, reason, is_won, disputed } => {
                     let course = courses.entry(dispute_id).or_default();
                     course.closed = course.closed.max(Some((time, Reverse(*is_won))));
-                    course.explain(reason);
+                    course.explain(reason, disputed.as_ref());
                 }
                 _ => {}
             }
@@ -246,10 +256,12 @@ impl Story {
 }
 
 impl<'a> Course<'a> {
-    fn explain(&mut self, reason: &'a str) {
+    fn explain(&mut self, reason: &'a str, disputed: Option<&'a Sum>) {
         if self.reason.is_empty() {
             self.reason = reason;
         }
+        // The bank may ask for more, or less, while it is open: the last word counts.
+        self.disputed = disputed.or(self.disputed);
     }
 }
 
@@ -270,7 +282,7 @@ mod tests {
     use service_kit::error::Error;
 
     use super::*;
-    use crate::payments::ledger::Facts as Ledger;
+    use crate::{payments::ledger::Facts as Ledger, stripe_events::model::Event};
 
     fn at(seconds: i64) -> Time {
         DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
@@ -299,13 +311,14 @@ mod tests {
     fn opened(seconds: i64, dispute_id: &str) -> Word {
         let (dispute_id, reason) = (dispute_id.to_owned(), format!("reason of {dispute_id}"));
         let event_id = format!("o{seconds}{dispute_id}");
-        word(&event_id, seconds, Facts::DisputeOpened { dispute_id, reason })
+        word(&event_id, seconds, Facts::DisputeOpened { dispute_id, reason, disputed: None })
     }
 
     fn closed(seconds: i64, dispute_id: &str, is_won: bool) -> Word {
         let (dispute_id, reason) = (dispute_id.to_owned(), format!("reason of {dispute_id}"));
         let event_id = format!("x{seconds}{dispute_id}{is_won}");
-        word(&event_id, seconds, Facts::DisputeClosed { dispute_id, reason, is_won })
+        let facts = Facts::DisputeClosed { dispute_id, reason, is_won, disputed: None };
+        word(&event_id, seconds, facts)
     }
 
     /// What a payment is brought to with each word that arrives; nothing where none began.
@@ -384,11 +397,30 @@ mod tests {
         assert_eq!(story.next(&now, Said::default()).paid_at, at(-500));
     }
 
+    /// A charge of which a part was captured, in Stripe's own words.
+    fn captured(kind: &str, seconds: i64, held: i64, captured: i64) -> Word {
+        let object = serde_json::json!({
+            "id": "ch_1", "amount": held, "amount_captured": captured, "captured": true,
+            "amount_received": captured, "latest_charge": "ch_1", "currency": "eur",
+        });
+        let body = serde_json::json!({
+            "id": format!("{kind}{seconds}{held}{captured}"), "type": kind, "created": 0,
+            "data": { "object": object },
+        });
+        let event = Event::parse(body.to_string().as_bytes()).unwrap();
+        word(&event.event_id, seconds, event.facts)
+    }
+
+    const TELL_OF_CAPTURES: [&str; 3] =
+        ["charge.succeeded", "charge.captured", "payment_intent.succeeded"];
+
     fn any_word() -> impl Strategy<Value = Word> {
         let dispute = || prop_oneof![Just("dp_1"), Just("dp_2")];
         prop_oneof![
             3 => (0..9_i64, 1..5_i64, prop::bool::weighted(0.3))
                 .prop_map(|(time, minor, has_failed)| charged(time, minor, has_failed)),
+            1 => (prop::sample::select(&TELL_OF_CAPTURES), 0..9_i64, 1..5_i64)
+                .prop_map(|(kind, time, minor)| captured(kind, time, 5, minor)),
             2 => (0..9_i64, 1..5_i64).prop_map(|(time, minor)| refunded(time, minor)),
             2 => (0..9_i64, dispute()).prop_map(|(time, id)| opened(time, id)),
             2 => (0..9_i64, dispute(), any::<bool>())
@@ -422,6 +454,18 @@ mod tests {
     }
 
     proptest! {
+        /// Security checklist 57.
+        #[test]
+        fn the_amount_is_what_was_captured_whoever_tells_it(
+            (held, part) in (2..100_000_i64).prop_flat_map(|held| (Just(held), 1..held)),
+            words in Just(TELL_OF_CAPTURES).prop_shuffle(),
+            told_of in 1..=3_usize,
+        ) {
+            let words = (0..).zip(&words[..told_of]);
+            let words: Vec<_> = words.map(|(at, kind)| captured(kind, at, held, part)).collect();
+            prop_assert_eq!(told(&words).map(|it| it.amount), Some(part));
+        }
+
         /// Nothing that is to come of what Stripe tells is refused by the state machine.
         #[test]
         fn every_step_on_the_way_can_be_taken(words in prop::collection::vec(any_word(), 1..9)) {

@@ -19,7 +19,7 @@ use crate::{
     buyer::{self, stored_currency},
     payments::{
         ledger::Dispute,
-        model::Payment,
+        model::{Payment, Said},
         sql as payments_sql,
         work::{self as payments, Cover, NewPayment},
     },
@@ -51,6 +51,11 @@ pub async fn take_in(mut tx: TenantTx, endpoint_id: i64, event: &Event) -> Resul
         return Ok(());
     };
     let acts = match &event.facts {
+        Facts::Unrecordable { obstacle } => {
+            let (event, charge) = (&event.event_id, &event.charge_id);
+            tracing::warn!(%event, %charge, ?obstacle, "what Stripe told of money cannot be recorded");
+            Vec::new()
+        }
         Facts::Nothing => {
             sql::ignore(&mut tx, id).await?;
             Vec::new()
@@ -160,7 +165,7 @@ impl Settling {
         let next = self.story.next(&Standing::of(&payment), said);
         let payment = self.come_in(tx, payment, &next).await?;
         let payment = self.give_back(tx, payment, &next).await?;
-        self.dispute(tx, payment, &next).await
+        self.dispute(tx, payment, &next, said).await
     }
 
     async fn come_in(
@@ -204,21 +209,29 @@ impl Settling {
         Ok(self.note(done))
     }
 
+    /// A dispute counts for the whole payment; how much of it Stripe says that it is about stands
+    /// in the record of acts.
     async fn dispute(
         &mut self,
         tx: &mut TenantTx,
         payment: Payment,
         next: &Standing,
+        said: Said,
     ) -> Result<Payment, Error> {
         let is_as_it_was = next.dispute == payment.facts.dispute;
-        let done = match next.dispute {
+        let (payment, act) = match next.dispute {
             _ if is_as_it_was => (payment, None),
             Dispute::Never => (payment, None),
             Dispute::Open => payments::dispute(tx, payment, &next.dispute_reason).await?,
             Dispute::Won => payments::win_dispute(tx, payment).await?,
             Dispute::Lost => payments::lose_dispute(tx, payment).await?,
         };
-        let payment = self.note(done);
+        let disputed = self.story.disputed(said);
+        let act = act.map(|act| match disputed {
+            Some(disputed) => act.with("disputed", disputed.shown()),
+            None => act,
+        });
+        let payment = self.note((payment, act));
         let done = payments::explain_dispute(tx, payment, &next.dispute_reason).await?;
         Ok(self.note(done))
     }

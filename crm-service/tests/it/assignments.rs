@@ -222,6 +222,25 @@ async fn nobody_but_an_active_employee_of_the_account_is_given_a_part() {
 }
 
 #[tokio::test]
+async fn everyone_who_is_not_found_is_named() {
+    let crm = Crm::start().await;
+    let (ana, bob) = (crm.sign_up("ana").await, crm.sign_up("bob").await);
+    let (mine, foreign) = (crm.id_of(&ana).await, crm.id_of(&bob).await);
+    for (coach_id, closer_id, setter_id, fields) in [
+        (foreign, 99_999, 0, "client.coach_id, client.closer_id"),
+        (foreign, mine, -1, "client.coach_id, client.setter_id"),
+        (mine, foreign, 99_999, "client.closer_id, client.setter_id"),
+        (1 << 60, foreign, 99_999, "client.coach_id, client.closer_id, client.setter_id"),
+    ] {
+        let client = pb::Client { coach_id, closer_id, setter_id, ..named("Ada", "") };
+        let request = pb::CreateClientRequest { client: Some(client), ..Default::default() };
+        let refused = refusal(crm.clients().create_client(signed(&ana, request)).await);
+        assert_eq!(refused.said(), (Code::NotFound, "NOT_FOUND"));
+        assert_eq!(refused.metadata[0], ("field".into(), fields.into()));
+    }
+}
+
+#[tokio::test]
 async fn whoever_became_inactive_keeps_their_part_and_gets_no_other() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;

@@ -397,7 +397,8 @@ async fn where_the_log_goes_on_elsewhere_everyone_is_resolved_anew() {
             )
             .await;
         crm.looked_after(&ana, bob.id, eve.id).await;
-        crm.looked_after(&ana, lost, bob.id).await;
+        crm.looked_after(&ana, 0, bob.id).await;
+        crm.plant_clients(lost, 1).await;
         if down {
             crm.stop().await;
         }
@@ -549,13 +550,70 @@ async fn whom_nobody_told_of_is_met_when_they_are_named() {
         assert_eq!(crm.kept(nobody).await, None);
     }
 
-    // A call that names nobody new needs no answer; one that does cannot go on without.
+    // A call that gives nobody a new part needs no answer; one that does cannot go on without.
     let break_log = "UPDATE identity.feeds SET name = 'elsewhere' WHERE name = 'directory'";
     crm.identity.database.execute(break_log).await;
-    crm.looked_after(&ana, bob.id, 0).await;
-    let refused = give(999_998).await;
-    assert_eq!(refused.said(), (Code::Unavailable, "IDENTITY_UNAVAILABLE"));
+    let as_it_was = pb::Client { first_name: "Augusta".into(), ..made.clone() };
+    let paths = ["first_name", "coach_id", "closer_id"];
+    crm.update(&ana, as_it_was, &paths).await.unwrap();
+    let silent = (Code::Unavailable, "IDENTITY_UNAVAILABLE");
+    for named in [bob.id, 999_998] {
+        assert_eq!(give(named).await.said(), silent);
+    }
+    let another = pb::Client { id: made.id, setter_id: bob.id, ..Default::default() };
+    assert_eq!(refusal(crm.update(&ana, another, &["setter_id"]).await).said(), silent);
+    let rows = vec![pb::Client { coach_id: bob.id, ..named("Row", "") }];
+    let import = pb::BatchImportClientsRequest { rows, ..Default::default() };
+    let import = crm.clients().batch_import_clients(signed(&ana, import)).await;
+    assert_eq!(refusal(import).said(), silent);
     crm.stop().await;
+}
+
+/// Not as they stood when the log was last heard.
+#[tokio::test]
+async fn whoever_is_given_a_part_is_judged_as_they_stand_at_that_moment() {
+    let (crm, ana, bob, _) = office().await;
+    let client = crm.create(&ana, named("Ada", "")).await.id;
+    let give = async || {
+        let given = pb::Client { id: client, setter_id: bob.id, ..Default::default() };
+        crm.update(&ana, given, &["setter_id"]).await
+    };
+    let create = async || {
+        let given = pb::Client { coach_id: bob.id, ..named("New", "") };
+        let request = pb::CreateClientRequest { client: Some(given), ..Default::default() };
+        crm.clients().create_client(signed(&ana, request)).await
+    };
+    let import = async || {
+        let rows = vec![pb::Client { closer_id: bob.id, ..named("Row", "") }];
+        let request = pb::BatchImportClientsRequest { rows, ..Default::default() };
+        let answer = crm.clients().batch_import_clients(signed(&ana, request)).await.unwrap();
+        answer.into_inner().results.swap_remove(0).outcome()
+    };
+    for _ in 0..4 {
+        crm.set_active(&ana, bob.id, false).await;
+        assert_eq!(refusal(give().await).reason, "ASSIGNEE_NOT_ACTIVE");
+        crm.set_active(&ana, bob.id, true).await;
+        give().await.unwrap();
+        let taken = pb::Client { id: client, ..Default::default() };
+        crm.update(&ana, taken, &["setter_id"]).await.unwrap();
+
+        crm.set_active(&ana, bob.id, false).await;
+        assert_eq!(refusal(create().await).reason, "ASSIGNEE_NOT_ACTIVE");
+        crm.set_active(&ana, bob.id, true).await;
+        create().await.unwrap();
+
+        crm.set_active(&ana, bob.id, false).await;
+        assert_eq!(import().await, pb::ImportOutcome::Refused);
+        crm.set_active(&ana, bob.id, true).await;
+        assert_eq!(import().await, pb::ImportOutcome::Created);
+    }
+    // What identity does not know any more is nobody, whatever is kept.
+    let lost = "INSERT INTO crm.employees
+                SELECT account_id, 999999, 'lost', 'active', epoch, 1 FROM crm.employees LIMIT 1";
+    crm.database.execute(lost).await;
+    let given = pb::Client { id: client, setter_id: 999_999, ..Default::default() };
+    let refused = refusal(crm.update(&ana, given, &["setter_id"]).await);
+    assert_eq!(refused.said(), (Code::NotFound, "NOT_FOUND"));
 }
 
 /// Whoever asks about somebody while the log is opened anew, and keeps the answer when everyone who

@@ -82,7 +82,9 @@ async fn a_search_finds_the_beginnings_of_words_whatever_their_case_or_accents()
         ("obriain", vec!["Édouard"]),
         ("e.lucas@ex", vec!["Édouard"]),
         ("example", vec!["Ada", "Édouard"]),
-        ("pascal.fr", vec![]),
+        ("pascal.fr", vec!["Blaise"]),
+        ("Example.COM", vec!["Ada", "Édouard"]),
+        ("lucas@example.com", vec![]),
         ("blaise@pascal.fr", vec!["Blaise"]),
         ("ovelace", vec![]),
         ("love%", vec![]),
@@ -97,6 +99,26 @@ async fn a_search_finds_the_beginnings_of_words_whatever_their_case_or_accents()
         };
         assert_eq!(names(&crm.list(&ana, request).await), found, "{search:?}");
     }
+}
+
+/// Before addresses had their domains among their words.
+#[tokio::test]
+async fn whoever_had_words_before_is_found_by_the_domain() {
+    let crm = Crm::start().await;
+    let ana = five(&crm).await;
+    let email = "zoe@star-fleet.example.org".into();
+    crm.create(&ana, pb::Client { email, ..named("Zoe", "") }).await;
+    let words = async || -> Vec<(i64, String)> {
+        let words = "SELECT client_id, word FROM crm.client_search_words ORDER BY 1, 2";
+        sqlx::query_as(words).fetch_all(&crm.database.owner).await.unwrap()
+    };
+    let now = words().await;
+    let forget =
+        "DELETE FROM crm.client_search_words WHERE word LIKE '%.%' AND word NOT LIKE '%@%'";
+    crm.database.execute(forget).await;
+    assert_eq!(words().await.len(), now.len() - 5);
+    crm.database.execute(include_str!("../../../migrations/crm/0013_domains.sql")).await;
+    assert_eq!(words().await, now);
 }
 
 #[tokio::test]

@@ -243,10 +243,12 @@ async fn a_partial_capture_told_of_in_any_words_and_order_is_one_amount() {
         let mut held = captured(&format!("ch_{n}"), 0, 0);
         held["captured"] = false.into();
         let held = event(&format!("evt_{n}_held"), "charge.succeeded", THEN + 5, held);
-        [&[held], &long_story(n)[1..4]].concat()
+        let whole = captured(&format!("ch_{n}"), 7_950, 0);
+        let whole = event(&format!("evt_{n}_whole"), "charge.succeeded", THEN + 12, whole);
+        [&[held, whole], &long_story(n)[1..4]].concat()
     };
     for n in 0..24 {
-        let order = &orders(&story(n))[n];
+        let order = &orders(&story(n))[n * 5];
         crm.deliver_all(&endpoint, order).await;
         crm.deliver_all(&endpoint, order).await;
     }

@@ -282,6 +282,69 @@ async fn what_is_about_an_unknown_customer_waits_for_them() {
     assert_eq!(payments[0].refunded_amount, euros("25.00"));
 }
 
+#[tokio::test]
+async fn money_that_cannot_be_recorded_is_parked_with_the_reason() {
+    use pb::ParkedEventReason::{AmountNotWhole, AmountOutOfBounds, CurrencyUnknown, Waiting};
+    let crm = Crm::start().await;
+    let (ana, client_id, endpoint) = stage(&crm, "ana").await;
+    let told = [
+        ("evt_1", "usdc", 1_000, CurrencyUnknown),
+        ("evt_2", "zzz", 1_000, CurrencyUnknown),
+        ("evt_3", "isk", 333, AmountNotWhole),
+        ("evt_4", "eur", 1_000_000_000_000_001_i64, AmountOutOfBounds),
+    ];
+    for (id, currency, amount, _) in told {
+        let mut charge = charge(&format!("ch_{id}"), amount, 0, "succeeded");
+        charge["currency"] = currency.into();
+        let told = event(id, "charge.succeeded", 1_700_000_000, charge);
+        assert_eq!(crm.deliver(&endpoint, &told).await, 200);
+    }
+    let refund = charge("ch_unknown", 10_000, 2_500, "succeeded");
+    crm.deliver(&endpoint, &event("evt_5", "charge.refunded", 1_700_000_000, refund)).await;
+    // Nothing of it goes on when somebody is tied.
+    let other = crm.create(&ana, named("Eve", "")).await;
+    crm.tie(&ana, other.id, "cus_2").await;
+    let parked = crm.parked(&ana).await;
+    let reasons: Vec<_> =
+        parked.iter().map(|it| (it.stripe_event_id.as_str(), it.reason())).collect();
+    let told = told.map(|(id, _, _, reason)| (id, reason));
+    assert_eq!(reasons, [&told[..], &[("evt_5", Waiting)]].concat());
+    assert_eq!(parked[0].stripe_customer_id, "cus_1");
+    assert_eq!(crm.payments(&ana).await, [], "of {client_id}");
+}
+
+#[tokio::test]
+async fn of_a_charge_what_was_captured_counts_and_a_part_of_it_disputes_it_all() {
+    let crm = Crm::start().await;
+    let (ana, _, endpoint) = stage(&crm, "ana").await;
+    let mut partly = charge("ch_1", 1_000, 0, "succeeded");
+    partly["amount_captured"] = 600.into();
+    crm.deliver(&endpoint, &event("evt_1", "charge.succeeded", 1_700_000_000, partly)).await;
+    assert_eq!(crm.payments(&ana).await[0].amount, euros("6.00"));
+
+    let of_a_part = |status: &str| {
+        let mut dispute = dispute("ch_1", status);
+        dispute["amount"] = 400.into();
+        dispute
+    };
+    let opened = of_a_part("needs_response");
+    crm.deliver(&endpoint, &event("evt_2", "charge.dispute.created", 1_700_000_001, opened)).await;
+    let lost = of_a_part("lost");
+    crm.deliver(&endpoint, &event("evt_3", "charge.dispute.closed", 1_700_000_002, lost)).await;
+    let payment = crm.payments(&ana).await.swap_remove(0);
+    let outcome = payment.dispute.as_ref().unwrap().outcome();
+    assert_eq!((payment.status(), outcome), (PaymentStatus::Disputed, DisputeOutcome::Lost));
+    let disputed: Vec<(String, Option<String>)> = sqlx::query_as(
+        "SELECT action, details ->> 'disputed' FROM crm.audit_events
+         WHERE action LIKE 'payment.%dispute' ORDER BY id",
+    )
+    .fetch_all(&crm.database.owner)
+    .await
+    .unwrap();
+    let recorded = |action: &str| (action.to_owned(), Some("4.00 EUR".to_owned()));
+    assert_eq!(disputed, [recorded("payment.dispute"), recorded("payment.lose_dispute")]);
+}
+
 /// Every order in which these can be delivered.
 pub fn orders(events: &[Value]) -> Vec<Vec<Value>> {
     let Some((first, rest)) = events.split_first() else { return vec![Vec::new()] };

@@ -72,6 +72,7 @@ async fn who_was_there_in_the_first_release_is_found_and_has_what_one_has_today(
     assert_eq!(identity.found(&zoe, "zoe luk", "").await, ["Zoë"]);
     assert_eq!(identity.found(&zoe, "ada@", "").await, ["Ада"]);
     assert_eq!(identity.found(&zoe, "", "name").await, ["ben", "Zoë", "Ада"]);
+    assert_eq!(identity.found(&zoe, "ada example.com", "").await, ["Ада"]);
     let all =
         "SELECT count(*) FROM identity.employee_search_words WHERE word LIKE 'x%@example.com'";
     assert_eq!(identity.rows::<(i64,)>(all).await, [(1200,)]);
@@ -86,4 +87,31 @@ async fn who_was_there_in_the_first_release_is_found_and_has_what_one_has_today(
     let before = identity.digest().await;
     migrate(&settings, &SCHEMA).await.unwrap();
     assert_eq!(identity.digest().await, before);
+}
+
+/// Before addresses had their domains among their words.
+#[tokio::test]
+async fn whoever_had_words_before_is_found_by_the_domain() {
+    let settings = cluster::empty_database().await;
+    migrate(&settings, &as_of(9)).await.unwrap();
+    let database = TestDatabase::at(settings.clone(), &SCHEMA).await;
+    database
+        .execute(
+            "INSERT INTO identity.accounts (id, name, email, default_currency, create_time, update_time)
+             VALUES (1, 'Acme', 'a@example.com', 'USD', now(), now());
+             INSERT INTO identity.employees (account_id, id, email, email_key, name, first_name, last_name,
+                 name_key, role, job_role, phone_number, is_active, password_change_advised,
+                 create_time, update_time)
+             VALUES (1, 2, 'zoe@star-fleet.example.org', 'zoe@star-fleet.example.org', 'Zoe', '', '',
+                 'zoe', 'employee', '', '', true, false, now(), now());
+             INSERT INTO identity.employee_search_words (account_id, employee_id, word)
+             SELECT 1, 2, unnest(ARRAY['zoe', 'star', 'fleet', 'example', 'org', 'zoe@star-fleet.example.org'])",
+        )
+        .await;
+    migrate(&settings, &SCHEMA).await.unwrap();
+    let words = "SELECT word FROM identity.employee_search_words ORDER BY word COLLATE \"C\"";
+    let words: Vec<(String,)> = sqlx::query_as(words).fetch_all(&database.owner).await.unwrap();
+    let words: Vec<_> = words.iter().map(|(word,)| word.as_str()).collect();
+    let expected = service_kit::fields::search_words("Zoe zoe@star-fleet.example.org");
+    assert_eq!(words, expected.iter().collect::<Vec<_>>());
 }

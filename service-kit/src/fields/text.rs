@@ -110,14 +110,20 @@ pub fn fold(text: &str) -> String {
     folded
 }
 
-/// The words by which a text is found: those between blanks, and the parts of those that are
-/// put together from several, such as an address.
+/// The words by which a text is found: those between blanks, the parts of those that are put
+/// together from several, and of an address what stands behind the @, from each of its dots on:
+/// `example.com` finds `ada@mail.example.com`.
 pub fn search_words(text: &str) -> BTreeSet<String> {
     let mut words = BTreeSet::new();
     for word in fold(text).split_whitespace() {
         words.insert(word.to_owned());
         let parts = word.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
         words.extend(parts.map(str::to_owned));
+        if let Some((_, domain)) = word.rsplit_once('@') {
+            let behind_dots = domain.match_indices('.').map(|(dot, _)| &domain[dot + 1..]);
+            let domains = behind_dots.chain([domain]).filter(|domain| !domain.is_empty());
+            words.extend(domains.map(str::to_owned));
+        }
     }
     words
 }
@@ -196,6 +202,25 @@ mod tests {
             assert!(Text::<99>::parse(bad).is_err(), "{bad:?}");
         }
         assert!(Text::<99>::parse("\u{200f}דנה\u{200e}").is_ok());
+    }
+
+    #[test]
+    fn an_address_is_found_by_its_domain_and_the_one_above_it() {
+        let words = search_words("Ada@Star-Fleet.Example.org a@ b@c. @");
+        for word in [
+            "ada@star-fleet.example.org",
+            "star-fleet.example.org",
+            "example.org",
+            "org",
+            "star",
+            "fleet",
+            "example",
+            "c.",
+            "c",
+        ] {
+            assert!(words.contains(word), "{word} is not in {words:?}");
+        }
+        assert!(!words.contains("") && !words.contains("fleet.example.org"), "{words:?}");
     }
 
     #[test]
