@@ -115,6 +115,8 @@ struct Stage {
 impl Stage {
     async fn set(mut services: Services) -> Self {
         services.crm.push(("CRM_AUTHORIZATION", "lease".to_owned()));
+        // Room for all who wait for an identity that says nothing: what they are told counts here.
+        services.crm.push(("MAX_IN_FLIGHT", "1024".to_owned()));
         let crm = services.start_crm();
         let mut ana = services.caller();
         ana.sign_up("ana").await.unwrap();
