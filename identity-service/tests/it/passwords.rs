@@ -223,3 +223,25 @@ async fn a_password_changes_also_where_no_notice_of_it_can_go() {
     assert_eq!(identity.letters_to("", "Your password was changed").len(), 0);
     assert!(identity.logs_in(&ana.email, NEW).await);
 }
+
+/// As clients written in Go want it: a refusal is one frame of headers, and the end.
+#[tokio::test]
+async fn a_refusal_ends_with_its_headers() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let stream = tokio::net::TcpStream::connect(identity.address).await.unwrap();
+    let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let url = format!("http://{}/identity.v1.AuthService/ChangePassword", identity.address);
+    let request = http::Request::post(url)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("authorization", format!("Token {}", ana.token))
+        .body(())
+        .unwrap();
+    let (answer, mut body) = send.send_request(request, false).unwrap();
+    body.send_data(vec![0_u8; 5].into(), true).unwrap();
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.headers()["grpc-status"], "3");
+    assert!(answer.body().is_end_stream(), "nothing follows");
+}

@@ -59,7 +59,10 @@ pub async fn settle(State(settler): State<Arc<Settler>>, request: Request, next:
     if is_done || call.took_back() {
         settle.settle().await;
     }
-    Response::from_parts(head, Body::new(body))
+    // Whose status came with the headers has nothing behind them, not even an empty frame: a
+    // client may take such a stream for one that broke off.
+    let is_said = head.headers.contains_key(Status::GRPC_STATUS);
+    Response::from_parts(head, if is_said { Body::empty() } else { Body::new(body) })
 }
 
 fn is_ok(headers: &HeaderMap) -> bool {
