@@ -474,7 +474,14 @@ impl AuthService for Auth {
         let mut fields = Fields::default();
         let repeat = fields.take("request_id", self.repeats.of(&request));
         let change = Change::parse_profile(&mut fields, &request);
-        let (repeat, change) = fields.all((repeat, change))?;
+        let sent = request.employee.clone().unwrap_or_default();
+        let (repeat, change) = match fields.all((repeat, change)) {
+            Ok(taken) => taken,
+            Err(wrong) => {
+                let (id, update) = (caller.employee_id()?, (&sent, request.update_mask.as_ref()));
+                return Err(work::and_email(&self.db, &caller, id, update, wrong).await?.into());
+            }
+        };
 
         let mut tx = self.db.begin(&caller).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
@@ -482,7 +489,6 @@ impl AuthService for Auth {
         }
         let before = lock_live(&mut tx, caller.employee_id()?, "employee.id").await?;
         authority::check_change(&caller, &before, &change)?;
-        let sent = request.employee.unwrap_or_default();
         etag::check(&sent.etag, before.version)?;
         check_email_stays(&sent, request.update_mask.as_ref(), &before)?;
         let (employee, act) = work::update(&mut tx, before, change).await?;

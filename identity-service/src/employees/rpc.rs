@@ -271,7 +271,15 @@ impl EmployeeService for Employees {
         let change = Change::parse(&mut fields, &request);
         let sent = request.employee.unwrap_or_default();
         let id = fields.take("employee.id", id(sent.id));
-        let (repeat, change, id) = fields.all((repeat, change, id))?;
+        let (repeat, change, id) = match fields.all((repeat, change, id)) {
+            Ok(taken) => taken,
+            Err(wrong) => {
+                let update = (&sent, request.update_mask.as_ref());
+                return Err(work::and_email(&self.db, &caller, sent.id, update, wrong)
+                    .await?
+                    .into());
+            }
+        };
 
         let mut tx = self.db.begin(&caller).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {

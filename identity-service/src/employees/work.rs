@@ -1,14 +1,18 @@
 //! What is done with a person, by whichever method?
 
+use prost_types::FieldMask;
+use proto::identity::v1 as pb;
 use service_kit::{
     access,
-    db::{Act, TenantTx},
+    caller::Caller,
+    db::{Act, Db, TenantTx},
     error::Error,
+    fields::Violations,
 };
 
 use super::{
     authority::check_super_admin_stays,
-    model::{Change, Employee},
+    model::{Change, Employee, check_email_stays},
     sql,
 };
 use crate::{
@@ -51,6 +55,27 @@ pub async fn update(
         feeds::announce_employee(tx, employee.id, &employee.name, employee.state());
     }
     Ok((employee, Some(act)))
+}
+
+/// What is wrong with an update, an address that it cannot change included: so that everything
+/// is named at once.
+pub async fn and_email(
+    db: &Db,
+    caller: &Caller,
+    id: i64,
+    (sent, mask): (&pb::Employee, Option<&FieldMask>),
+    wrong: Violations,
+) -> Result<Violations, Error> {
+    if wrong.iter().any(|violation| violation.field == "employee.email") {
+        return Ok(wrong);
+    }
+    let mut tx = db.begin(caller).await?;
+    let before = sql::find(&mut tx, id).await?;
+    let email = before.map_or(Ok(()), |before| check_email_stays(sent, mask, &before));
+    Ok(match email {
+        Ok(()) => wrong,
+        Err(email) => wrong.and(email),
+    })
 }
 
 /// A person, deleted or not, whom nobody else changes until the transaction ends.

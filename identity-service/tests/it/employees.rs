@@ -496,6 +496,10 @@ async fn an_update_ignores_what_cannot_change_unless_it_is_changed() {
     let refused = refusal(identity.update(&ana, moved, &[]).await);
     assert_eq!(refused.said(), (Code::InvalidArgument, "INVALID_FIELDS"));
     assert_eq!(refused.fields, ["employee.email"]);
+    let name = "x".repeat(256);
+    let both = pb::Employee { name, email: "bobby@example.com".into(), ..employee(bob.id) };
+    let refused = refusal(identity.update(&ana, both, &[]).await);
+    assert_eq!(refused.fields, ["employee.name", "employee.email"], "all of it at once");
     let stale = pb::Employee { name: "Late".into(), ..whole };
     let refused = refusal(identity.update(&bob, stale, &["name"]).await);
     assert_eq!(refused.said(), (Code::Aborted, "ETAG_STALE"));

@@ -77,6 +77,13 @@ impl Violations {
         self.0.iter().all(|violation| violation.flaw == Flaw::Missing)
     }
 
+    /// These, and others behind them.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Violation> {
         self.0.iter()
     }
