@@ -127,18 +127,18 @@ impl StripeEndpointService for StripeEndpoints {
         &self,
         request: Request<pb::ListParkedEventsRequest>,
     ) -> Reply<pb::ListParkedEventsResponse> {
-        use stripe_events::{model, sql};
+        use stripe_events::{parked, sql};
 
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
-        let filter = model::Filter::parse(&mut fields, &request);
+        let filter = parked::Filter::parse(&mut fields, &request);
         let page = Page::parse(
             &mut fields,
             &request,
             &caller,
             &self.keys,
-            model::ORDERS,
-            model::DEFAULT_ORDER,
+            parked::ORDERS,
+            parked::DEFAULT_ORDER,
         );
         let (filter, page) = fields.all((filter, page))?;
 

@@ -18,6 +18,7 @@ mod amounts;
 pub mod backlog;
 pub mod model;
 pub mod page;
+pub mod parked;
 mod signature;
 pub mod sql;
 pub mod story;

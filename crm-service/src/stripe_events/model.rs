@@ -4,15 +4,9 @@
 //! ids, amounts and states, and nothing that identifies a person.
 
 use chrono::{DateTime, Datelike, Utc};
-use proto::crm::v1 as pb;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use service_kit::{
-    clock,
-    fields::{Fields, Text, shown_money},
-    page::{KeyOf, Order},
-};
-use sqlx::types::Json;
+use service_kit::fields::shown_money;
 
 use super::amounts::{self, Obstacle};
 
@@ -309,75 +303,6 @@ fn read(kind: &str, object: Object<'_>) -> (Subject, Facts) {
 fn customer(object: Object<'_>) -> Subject {
     Subject { charge_id: None, customer_id: object.id("id") }
 }
-
-/// An event that waits.
-#[derive(Debug, sqlx::FromRow)]
-pub struct Parked {
-    pub id: i64,
-    event_id: String,
-    #[sqlx(rename = "type")]
-    kind: String,
-    customer_id: String,
-    charge_id: String,
-    endpoint_id: i64,
-    event_time: DateTime<Utc>,
-    create_time: DateTime<Utc>,
-    facts: Json<Facts>,
-}
-
-impl Parked {
-    /// Why it waits.
-    fn reason(&self) -> pb::ParkedEventReason {
-        use pb::ParkedEventReason as Reason;
-        match self.facts.0 {
-            Facts::Unrecordable { obstacle } => match obstacle {
-                Obstacle::CurrencyUnknown => Reason::CurrencyUnknown,
-                Obstacle::AmountNotWhole => Reason::AmountNotWhole,
-                Obstacle::AmountOutOfBounds => Reason::AmountOutOfBounds,
-            },
-            _ => Reason::Waiting,
-        }
-    }
-}
-
-impl From<Parked> for pb::ParkedEvent {
-    fn from(event: Parked) -> Self {
-        Self {
-            reason: event.reason().into(),
-            id: event.id,
-            stripe_event_id: event.event_id,
-            r#type: event.kind,
-            stripe_customer_id: event.customer_id,
-            stripe_charge_id: event.charge_id,
-            stripe_endpoint_id: event.endpoint_id,
-            event_time: Some(clock::timestamp(event.event_time)),
-            create_time: Some(clock::timestamp(event.create_time)),
-        }
-    }
-}
-
-/// Which parked events a list is of.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    pub customer_id: Option<String>,
-}
-
-impl Filter {
-    pub fn parse(fields: &mut Fields, request: &pb::ListParkedEventsRequest) -> Option<Self> {
-        let customer_id = Text::<255>::parse(&request.stripe_customer_id);
-        let customer_id = fields.take("stripe_customer_id", customer_id)?.into_string();
-        Some(Self { customer_id: (!customer_id.is_empty()).then_some(customer_id) })
-    }
-}
-
-/// The orders that a list can be asked for: the longest waiting first unless the caller says
-/// otherwise.
-pub const ORDERS: &[Order<Parked>] = &[Order {
-    name: "create_time",
-    column: "create_time",
-    key: KeyOf::Instant(|event| event.create_time),
-}];
-pub const DEFAULT_ORDER: &str = "create_time";
 
 #[cfg(test)]
 mod tests {

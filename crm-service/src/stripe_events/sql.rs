@@ -10,7 +10,8 @@ use sqlx::types::Json;
 
 use super::{
     backlog::Backlog,
-    model::{Event, Filter, Parked},
+    model::Event,
+    parked::{Filter, Parked},
     story::Word,
 };
 
@@ -299,7 +300,7 @@ fn narrow(query: &mut ListQuery, filter: &Filter) {
 
 /// Every combination of filters, orders and places in them.
 fn list_variants() -> Vec<String> {
-    let pages = Page::variants(super::model::ORDERS);
+    let pages = Page::variants(super::parked::ORDERS);
     let filters = [None, Some("cus_1".to_owned())].map(|customer_id| Filter { customer_id });
     let counts = filters.iter().map(|filter| count_query(1, filter).into_text());
     let lists = filters
