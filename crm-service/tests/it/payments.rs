@@ -13,6 +13,17 @@ fn day(seconds: i64) -> Option<prost_types::Timestamp> {
     Some(prost_types::Timestamp { seconds, nanos: 0 })
 }
 
+impl Till {
+    /// Closes one instalment, and brings another into a currency that no payment here is in.
+    async fn close_and_exchange(&self, closed: i64, in_francs: i64) {
+        let change = format!(
+            "UPDATE crm.instalments SET state = 'closed' WHERE id = {closed};
+             UPDATE crm.instalments SET currency = 'CHF' WHERE id = {in_francs}"
+        );
+        self.crm.database.execute(&change).await;
+    }
+}
+
 #[tokio::test]
 async fn what_was_recorded_is_what_is_read() {
     let till = Till::open().await;
@@ -284,13 +295,7 @@ async fn an_allocation_fits_its_instalment_and_its_payment() {
     till.paid_for("10", &[(paid, "10")]).await.unwrap();
     let (closed, in_francs) =
         (till.due(1000, "2025-01-31").await, till.due(1000, "2025-01-31").await);
-    till.crm
-        .database
-        .execute(&format!(
-            "UPDATE crm.instalments SET state = 'closed' WHERE id = {closed};
-             UPDATE crm.instalments SET currency = 'CHF' WHERE id = {in_francs}"
-        ))
-        .await;
+    till.close_and_exchange(closed, in_francs).await;
     let bob = till.crm.create(&till.ana, euros("Bob")).await;
     let of_bob = till.due_of(&bob, 5000, "2025-01-31").await;
     let payment = till.paid("40").await;
@@ -583,13 +588,7 @@ async fn a_refused_allocation_says_which() {
     let (paid, closed) = (till.due(1000, "2025-01-31").await, till.due(1000, "2025-01-31").await);
     let in_francs = till.due(1000, "2025-01-31").await;
     till.paid_for("10", &[(paid, "10")]).await.unwrap();
-    till.crm
-        .database
-        .execute(&format!(
-            "UPDATE crm.instalments SET state = 'closed' WHERE id = {closed};
-             UPDATE crm.instalments SET currency = 'CHF' WHERE id = {in_francs}"
-        ))
-        .await;
+    till.close_and_exchange(closed, in_francs).await;
     let bob = till.crm.create(&till.ana, euros("Bob")).await;
     let of_bob = till.due_of(&bob, 5000, "2020-01-31").await;
     let payment = till.paid("400").await;
