@@ -130,15 +130,31 @@ async fn everything_wrong_is_named_at_once_and_nothing_is_written() {
     assert_eq!(crm.database.digest().await, before);
 }
 
+/// A sale, a client who pays in yen, and a package without a price.
+struct Shop {
+    crm: Crm,
+    ana: Person,
+    sold: pb::ClientPackage,
+    aki: pb::Client,
+    bare: i64,
+}
+
+impl Shop {
+    async fn open() -> Self {
+        let crm = Crm::start().await;
+        let ana = crm.sign_up("ana").await;
+        let sold = crm.sold(&ana, "1200", PaymentSchedule::Monthly).await;
+        let aki = crm.create(&ana, pb::Client { currency: "JPY".into(), ..named("Aki", "") }).await;
+        let bare = pb::Package { list_price: None, ..package("Bare") };
+        let bare = crm.create_package(&ana, bare).await.unwrap().id;
+        Self { crm, ana, sold, aki, bare }
+    }
+}
+
 /// Whatever else is wrong: amounts without a currency are judged in the one that applies.
 #[tokio::test]
 async fn amounts_without_a_currency_are_named_beside_whatever_else_is_wrong() {
-    let crm = Crm::start().await;
-    let ana = crm.sign_up("ana").await;
-    let sold = crm.sold(&ana, "1200", PaymentSchedule::Monthly).await;
-    let aki = crm.create(&ana, pb::Client { currency: "JPY".into(), ..named("Aki", "") }).await;
-    let bare = pb::Package { list_price: None, ..package("Bare") };
-    let bare = crm.create_package(&ana, bare).await.unwrap().id;
+    let Shop { crm, ana, sold, aki, bare } = Shop::open().await;
     let before = crm.database.digest().await;
     let (price, monthly) = ("custom_price", "monthly_payment_amount");
     let (start, schedule) = ("start_date", "payment_schedule");
@@ -256,12 +272,7 @@ async fn an_amount_that_is_there_and_empty_is_refused() {
 
 #[tokio::test]
 async fn what_does_not_fit_together_is_refused() {
-    let crm = Crm::start().await;
-    let ana = crm.sign_up("ana").await;
-    let sold = crm.sold(&ana, "1200", PaymentSchedule::Monthly).await;
-    let yen = crm.create(&ana, pb::Client { currency: "JPY".into(), ..named("Aki", "") }).await;
-    let bare = pb::Package { list_price: None, ..package("Bare") };
-    let bare = crm.create_package(&ana, bare).await.unwrap().id;
+    let Shop { crm, ana, sold, aki, bare } = Shop::open().await;
     let before = crm.database.digest().await;
     let refused_by = async |client_package: pb::ClientPackage| {
         let refused = refusal(crm.sell(&ana, client_package).await);
@@ -273,7 +284,7 @@ async fn what_does_not_fit_together_is_refused() {
     let missing = ("MISSING_FIELDS".to_owned(), vec!["client_package.custom_price".to_owned()]);
     assert_eq!(refused_by(unpriced).await, missing);
     // It has no decimals, which only the client's row tells.
-    let exact = pb::ClientPackage { client_id: yen.id, custom_price: worth("9.5"), ..sold.clone() };
+    let exact = pb::ClientPackage { client_id: aki.id, custom_price: worth("9.5"), ..sold.clone() };
     assert_eq!(refused_by(exact).await, invalid("client_package.custom_price"));
     let two = pb::ClientPackage { monthly_payment_amount: worth_in("USD", "5"), ..sold.clone() };
     assert_eq!(refused_by(two).await, invalid("client_package.monthly_payment_amount"));
