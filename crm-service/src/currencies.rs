@@ -11,14 +11,13 @@ use service_kit::{
     fields::{Currency, Fields},
 };
 
-use crate::{buyer, client_packages, instalments, payments, visibility::Scope};
+use crate::{buyer, client_packages, payments, visibility::Scope};
 
 /// The row that tells.
 #[derive(Debug, Clone, Copy)]
 pub enum Of {
     Client(i64),
     ClientPackage(i64),
-    Instalment(i64),
     Payment(i64),
 }
 
@@ -40,9 +39,6 @@ async fn find(tx: &mut TenantTx, scope: Scope, of: Of) -> Result<Option<Currency
         Of::Client(id) => buyer::find(tx, scope, id).await?.map(|buyer| buyer.currency()),
         Of::ClientPackage(id) => {
             client_packages::sql::find(tx, scope, id).await?.map(|sold| sold.currency())
-        }
-        Of::Instalment(id) => {
-            instalments::sql::find(tx, scope, id).await?.map(|found| found.currency())
         }
         Of::Payment(id) => {
             payments::sql::find(tx, scope, id).await?.map(|payment| payment.currency())

@@ -244,6 +244,30 @@ fn same_currency(monthly: &Amount, currency: Currency) -> Result<i64, Flaw> {
     Ok(monthly.minor())
 }
 
+/// What an update says, without a mask, of what stays as it is; 0 where nothing is said.
+#[derive(Default)]
+pub struct Same {
+    client_id: i64,
+    package_id: i64,
+}
+
+impl Same {
+    pub fn of(request: &pb::UpdateClientPackageRequest) -> Self {
+        let has_mask = request.update_mask.as_ref().is_some_and(|mask| !mask.paths.is_empty());
+        let Some(said) = request.client_package.as_ref().filter(|_| !has_mask) else {
+            return Self::default();
+        };
+        Self { client_id: said.client_id, package_id: said.package_id }
+    }
+
+    /// Refuses anything else than what is there.
+    pub fn check(&self, fields: &mut Fields, before: &ClientPackage) {
+        let said = |id: i64| (id != 0).then_some(id);
+        fields.stays("client_package.client_id", said(self.client_id), &before.client_id);
+        fields.stays("client_package.package_id", said(self.package_id), &before.package_id);
+    }
+}
+
 /// What an update means to change: the fields it takes, and their new values.
 #[derive(Default)]
 pub struct Change {
@@ -253,9 +277,6 @@ pub struct Change {
     schedule: Option<Schedule>,
     start: Option<NaiveDate>,
     status: Option<Status>,
-    /// What is said of fields that stay as they are; 0 where nothing is.
-    client_id: i64,
-    package_id: i64,
 }
 
 impl Change {
@@ -285,24 +306,25 @@ impl Change {
         });
         let start = update.field("start_date", said.start_date.as_str(), date);
         let status = update.field("status", &said.status, |status| STATUSES.required(*status));
-        let has_mask = mask.is_some_and(|mask| !mask.paths.is_empty());
         Some(Self {
             price: price?,
             monthly: monthly?,
             schedule: schedule?,
             start: start?,
             status: status?,
-            client_id: if has_mask { 0 } else { said.client_id },
-            package_id: if has_mask { 0 } else { said.package_id },
         })
     }
 
     /// The details as they are after the change. `prefix` is what the names of the fields begin
     /// with in the request.
-    pub fn apply(self, prefix: &'static str, before: &ClientPackage) -> Result<Details, Error> {
+    pub fn apply(
+        self,
+        same: &Same,
+        prefix: &'static str,
+        before: &ClientPackage,
+    ) -> Result<Details, Error> {
         let mut fields = Fields::default();
-        stays(&mut fields, "client_package.client_id", self.client_id, before.client_id);
-        stays(&mut fields, "client_package.package_id", self.package_id, before.package_id);
+        same.check(&mut fields, before);
         let before = before.details.clone();
         let currency = stored_currency(&before.currency)?;
         let price = match &self.price {
@@ -335,13 +357,6 @@ fn spelled<E: Copy + PartialEq + Default + TryFrom<i32>>(
     before: String,
 ) -> String {
     value.map_or(before, |value| spelling.text(value).to_owned())
-}
-
-/// Refuses another value for a field that stays as it is.
-pub fn stays(fields: &mut Fields, field: &str, said: i64, is: i64) {
-    if said != 0 && said != is {
-        fields.refuse(field, Flaw::bad("cannot be changed"));
-    }
 }
 
 /// Of what instalments are shown.

@@ -18,7 +18,7 @@ use service_kit::{
 use tonic::Request;
 
 use super::{
-    model::{self, Change, Filter, New, Preview},
+    model::{self, Change, Filter, New, Preview, Same},
     plan::{parse_count, plan},
     sql,
     work::{self, not_found},
@@ -118,22 +118,28 @@ impl ClientPackageService for ClientPackages {
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
         let repeat = fields.take("request_id", self.repeats.of(&request));
-        let change = Change::parse(&mut fields, &request);
+        let (same, change) = (Same::of(&request), Change::parse(&mut fields, &request));
         let said = request.client_package.unwrap_or_default();
         let id = fields.take("client_package.id", id(said.id));
-        let row = Of::ClientPackage(said.id);
-        currencies::judge(&self.db, &caller, &mut fields, row).await?;
+        let scope = Scope::of(&caller);
+        // What only the row tells is told beside all else, where something is wrong anyway.
+        if !fields.are_good() {
+            let mut tx = self.db.begin(&caller).await?;
+            if let Some(before) = sql::find(&mut tx, scope, said.id).await? {
+                same.check(&mut fields, &before);
+                fields.judge_in(before.currency()?);
+            }
+        }
         let (repeat, change, id) = fields.all((repeat, change, id))?;
 
         let mut tx = self.db.begin(&caller).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        let scope = Scope::of(&caller);
         let (buyer, before) = work::lock(&mut tx, scope, id, "client_package.id").await?;
         etag::check(&said.etag, before.version)?;
         buyer.must_be_live()?;
-        let details = change.apply("client_package.", &before)?;
+        let details = change.apply(&same, "client_package.", &before)?;
         // What changes nothing leaves the etag as it is.
         if details == before.details {
             let answer = pb::UpdateClientPackageResponse { client_package: Some(before.into()) };

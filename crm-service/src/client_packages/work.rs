@@ -9,7 +9,7 @@ use service_kit::{
 };
 
 use super::{
-    model::{ClientPackage, Details, Preview, Standing},
+    model::{ClientPackage, Details, Preview, Same, Standing},
     sql,
 };
 use crate::{
@@ -88,7 +88,7 @@ pub async fn read(
     buyer::find(tx, scope, before.client_id).await?.ok_or(not_found(field))?.must_be_live()?;
     before.must_be_active()?;
     let standing = instalments::sql::standing(tx, id).await?;
-    let details = change.apply("", &before)?;
+    let details = change.apply(&Same::default(), "", &before)?;
     details.must_suit(&before.details, &standing)?;
     Ok((details, standing))
 }

@@ -23,7 +23,7 @@ use service_kit::{
 
 use crate::{
     buyer::{Buyer, stored_currency},
-    client_packages::model::{ClientPackage, stays},
+    client_packages::model::ClientPackage,
     spelling::Spelling,
 };
 
@@ -193,15 +193,51 @@ const PAID_FOLLOWS: Error = Error::Refused {
     sentence: "Whether an instalment is paid follows from payments: call CreatePayment, or AllocatePayment where a payment has credit.",
 };
 
+/// What an update says, without a mask, of what stays as it is; 0 where nothing is said.
+#[derive(Default)]
+pub struct Same {
+    client_id: i64,
+    client_package_id: i64,
+    /// It would close the instalment, which an update does not.
+    closes: bool,
+}
+
+impl Same {
+    pub fn of(request: &pb::UpdateInstalmentRequest) -> Self {
+        let Some(said) = &request.instalment else { return Self::default() };
+        let paths = request.update_mask.as_ref().map_or(&[][..], |mask| &mask.paths);
+        let closes = said.status() == Status::Closed
+            && (paths.is_empty() || paths.iter().any(|path| path == "status"));
+        if paths.is_empty() {
+            let (client_id, client_package_id) = (said.client_id, said.client_package_id);
+            return Self { client_id, client_package_id, closes };
+        }
+        Self { closes, ..Self::default() }
+    }
+
+    /// Refuses to make it another client's, or of another sale.
+    pub fn check_whose(&self, fields: &mut Fields, before: &Instalment) {
+        let of_sale = before.client_package_id.unwrap_or_default();
+        let said = |id: i64| (id != 0).then_some(id);
+        fields.stays("instalment.client_id", said(self.client_id), &before.client_id);
+        fields.stays("instalment.client_package_id", said(self.client_package_id), &of_sale);
+    }
+
+    /// Refuses to close it.
+    pub fn check_status(&self, fields: &mut Fields, before: &Instalment) {
+        if self.closes && before.is_receivable() {
+            let flaw = Flaw::bad("must be open or failed: CloseInstalment closes it");
+            fields.refuse("instalment.status", flaw);
+        }
+    }
+}
+
 /// What an update means to change: the fields it takes, and their new values.
 pub struct Change {
     number: Option<i64>,
     amount: Option<Amount>,
     due: Option<NaiveDate>,
     status: Option<Status>,
-    /// What is said of fields that stay as they are; 0 where nothing is.
-    client_id: i64,
-    client_package_id: i64,
 }
 
 impl Change {
@@ -219,36 +255,22 @@ impl Change {
         let amount = update.amount("amount", said.amount.as_ref(), Amount::required);
         let due = update.field("schedule_date", said.schedule_date.as_str(), date);
         let status = update.field("status", &said.status, |status| STATUSES.required(*status));
-        let has_mask = mask.is_some_and(|mask| !mask.paths.is_empty());
-        Some(Self {
-            number: number?,
-            amount: amount?,
-            due: due?,
-            status: status?,
-            client_id: if has_mask { 0 } else { said.client_id },
-            client_package_id: if has_mask { 0 } else { said.client_package_id },
-        })
+        Some(Self { number: number?, amount: amount?, due: due?, status: status? })
     }
 
     /// The details as they are after the change; the same ones where it changes nothing, which
     /// is always allowed.
-    pub fn apply(self, before: &Instalment) -> Result<Details, Error> {
+    pub fn apply(self, same: &Same, before: &Instalment) -> Result<Details, Error> {
         let mut fields = Fields::default();
-        let of_client_package = before.client_package_id.unwrap_or_default();
-        stays(&mut fields, "instalment.client_id", self.client_id, before.client_id);
-        let said = self.client_package_id;
-        stays(&mut fields, "instalment.client_package_id", said, of_client_package);
+        same.check_whose(&mut fields, before);
         let currency = before.currency()?;
         let was = before.details.clone();
         let amount = self
             .amount
             .map_or(Ok(Money::from_minor(was.amount, currency)), |amount| amount.or_in(currency));
         let amount = fields.take("instalment.amount", amount);
+        same.check_status(&mut fields, before);
         let status = self.status.filter(|status| *status != before.status());
-        if status == Some(Status::Closed) && before.is_receivable() {
-            let flaw = Flaw::bad("must be open or failed: CloseInstalment closes it");
-            fields.refuse("instalment.status", flaw);
-        }
         let (amount,) = fields.all((amount,))?;
         must_be_in(amount, currency, "The instalment is in another currency, which stays.")?;
         let after = Details {
@@ -391,7 +413,9 @@ mod tests {
         let mut fields = Fields::default();
         let change = Change::parse(&mut fields, &request);
         let (change,) = fields.all((change,)).expect("good fields");
-        change.apply(before).map_err(|error| service_kit::error::reason_text(error.reason()))
+        change
+            .apply(&Same::of(&request), before)
+            .map_err(|error| service_kit::error::reason_text(error.reason()))
     }
 
     fn to(status: Status) -> pb::Instalment {

@@ -20,7 +20,7 @@ use service_kit::{
 use tonic::Request;
 
 use super::{
-    model::{self, Change, Filter, Instalment, New},
+    model::{self, Change, Filter, Instalment, New, Same},
     sql,
 };
 use crate::{
@@ -122,20 +122,29 @@ impl InstalmentService for Instalments {
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
         let repeat = fields.take("request_id", self.repeats.of(&request));
-        let change = Change::parse(&mut fields, &request);
+        let (same, change) = (Same::of(&request), Change::parse(&mut fields, &request));
         let said = request.instalment.unwrap_or_default();
         let id = fields.take("instalment.id", id(said.id));
-        currencies::judge(&self.db, &caller, &mut fields, Of::Instalment(said.id)).await?;
+        let scope = Scope::of(&caller);
+        // What only the row tells is told beside all else, where something is wrong anyway.
+        if !fields.are_good() {
+            let mut tx = self.db.begin(&caller).await?;
+            if let Some(before) = sql::find(&mut tx, scope, said.id).await? {
+                fields.judge_in(before.currency()?);
+                same.check_whose(&mut fields, &before);
+                same.check_status(&mut fields, &before);
+            }
+        }
         let (repeat, change, id) = fields.all((repeat, change, id))?;
 
         let mut tx = self.db.begin(&caller).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        let (buyer, before) = lock(&mut tx, Scope::of(&caller), id, "instalment.id").await?;
+        let (buyer, before) = lock(&mut tx, scope, id, "instalment.id").await?;
         etag::check(&said.etag, before.version)?;
         buyer.must_be_live()?;
-        let details = change.apply(&before)?;
+        let details = change.apply(&same, &before)?;
         let changes = details.changes(&before.details);
         // What changes nothing leaves the etag as it is.
         let (after, act) = if changes.is_empty() {

@@ -21,7 +21,7 @@ use super::{
     totals::{Of, Total},
     work::{Cover, NewPayment, about_share},
 };
-use crate::{buyer::stored_currency, client_packages::model::stays, visibility::Scope};
+use crate::{buyer::stored_currency, visibility::Scope};
 
 /// A payment as it is.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -272,7 +272,7 @@ pub fn refunded_after(payment: &Payment, amount: Option<Amount>) -> Result<i64, 
 
 /// What an update says, without a mask, of what stays as it was recorded.
 #[derive(Default)]
-struct Same {
+pub struct Same {
     /// 0 where nothing is said.
     client_id: i64,
     amount: Option<Amount>,
@@ -280,37 +280,34 @@ struct Same {
 }
 
 impl Same {
-    fn parse(fields: &mut Fields, request: &pb::UpdatePaymentRequest) -> Option<Self> {
+    /// What is no good by itself is noted, and then says nothing.
+    pub fn parse(fields: &mut Fields, request: &pb::UpdatePaymentRequest) -> Self {
         // A mask names what is meant: nothing of this, as it may not.
         let has_mask = request.update_mask.as_ref().is_some_and(|mask| !mask.paths.is_empty());
         let Some(payment) = request.payment.as_ref().filter(|_| !has_mask) else {
-            return Some(Self::default());
+            return Self::default();
         };
-        let amount = fields.amount("payment.amount", Amount::optional(payment.amount.as_ref()));
+        let amount = fields.take("payment.amount", Amount::optional(payment.amount.as_ref()));
         let status = fields.take("payment.status", parse_optional_status(payment.status));
-        Some(Self { client_id: payment.client_id, amount: amount?, status: status? })
+        Self { client_id: payment.client_id, amount: amount.flatten(), status: status.flatten() }
     }
 
     /// Refuses anything else than what is there.
-    fn check(self, payment: &Payment) -> Result<(), Error> {
+    pub fn check(&self, fields: &mut Fields, payment: &Payment) -> Result<(), Error> {
         let currency = payment.currency()?;
         let is = Money::from_minor(payment.facts.amount, currency);
-        let said = self.amount.map_or(Ok(is), |amount| amount.or_in(currency));
-        let mut fields = Fields::default();
-        stays(&mut fields, "payment.client_id", self.client_id, payment.client_id);
-        if fields.take("payment.amount", said).is_some_and(|said| said != is) {
-            fields.refuse("payment.amount", Flaw::bad("cannot be changed"));
-        }
-        if self.status.is_some_and(|status| status != payment.facts.status()) {
-            fields.refuse("payment.status", Flaw::bad("cannot be changed"));
-        }
-        Ok(fields.all(())?)
+        let said = self.amount.as_ref().map_or(Ok(is), |amount| amount.or_in(currency));
+        let client_id = (self.client_id != 0).then_some(self.client_id);
+        fields.stays("payment.client_id", client_id, &payment.client_id);
+        let said = fields.take("payment.amount", said);
+        fields.stays("payment.amount", said, &is);
+        fields.stays("payment.status", self.status, &payment.facts.status());
+        Ok(())
     }
 }
 
 /// What an update means to change: the fields it takes, and their new values.
 pub struct Change {
-    same: Same,
     paid_at: Option<Option<DateTime<Utc>>>,
     external_reference: Option<Text<255>>,
     notes: Option<Notes>,
@@ -323,31 +320,24 @@ impl Change {
     pub fn parse(fields: &mut Fields, request: &pb::UpdatePaymentRequest) -> Option<Self> {
         let nothing = pb::Payment::default();
         let payment = request.payment.as_ref().unwrap_or(&nothing);
-        let same = Same::parse(fields, request);
         let mut update = Update::of(fields, "payment", request.update_mask.as_ref(), Self::PATHS);
         let paid_at = update.field("paid_at", &payment.paid_at, |time| parse_paid_at(*time));
         let external_reference =
             update.field("external_reference", payment.external_reference.as_str(), Text::parse);
         let notes = update.field("notes", payment.notes.as_str(), Notes::parse);
-        Some(Self {
-            same: same?,
-            paid_at: paid_at?,
-            external_reference: external_reference?,
-            notes: notes?,
-        })
+        Some(Self { paid_at: paid_at?, external_reference: external_reference?, notes: notes? })
     }
 
     /// The payment as it is after the change.
-    pub fn apply(self, before: Payment, now: DateTime<Utc>) -> Result<Payment, Error> {
-        self.same.check(&before)?;
-        Ok(Payment {
+    pub fn apply(self, before: Payment, now: DateTime<Utc>) -> Payment {
+        Payment {
             paid_at: self.paid_at.map_or(before.paid_at, |paid_at| paid_at.unwrap_or(now)),
             external_reference: self
                 .external_reference
                 .map_or(before.external_reference, Text::into_string),
             notes: self.notes.map_or(before.notes, Notes::into_string),
             ..before
-        })
+        }
     }
 }
 

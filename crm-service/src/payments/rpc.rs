@@ -19,7 +19,7 @@ use tonic::Request;
 
 use super::{
     ledger::Step,
-    model::{self, AskedCover, AskedPayment, Change, Filter},
+    model::{self, AskedCover, AskedPayment, Change, Filter, Same},
     sql, totals, work,
 };
 use crate::{
@@ -98,18 +98,29 @@ impl PaymentService for Payments {
         let (caller, request) = open(request)?;
         let mut fields = Fields::default();
         let repeat = fields.take("request_id", self.repeats.of(&request));
+        let same = Same::parse(&mut fields, &request);
         let change = Change::parse(&mut fields, &request);
         let payment = request.payment.unwrap_or_default();
         let id = fields.take("payment.id", id(payment.id));
-        currencies::judge(&self.db, &caller, &mut fields, Of::Payment(payment.id)).await?;
+        let scope = Scope::of(&caller);
+        // What only the row tells is told beside all else, where something is wrong anyway.
+        if !fields.are_good() {
+            let mut tx = self.db.begin(&caller).await?;
+            if let Some(before) = sql::find(&mut tx, scope, payment.id).await? {
+                same.check(&mut fields, &before)?;
+            }
+        }
         let (repeat, change, id) = fields.all((repeat, change, id))?;
 
         let mut tx = self.db.begin(&caller).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        let (_, before) = work::lock_payment(&mut tx, Scope::of(&caller), id, "payment.id").await?;
+        let (_, before) = work::lock_payment(&mut tx, scope, id, "payment.id").await?;
         etag::check(&payment.etag, before.version)?;
+        let mut fields = Fields::default();
+        same.check(&mut fields, &before)?;
+        fields.all(())?;
         let (payment, act) = work::change(&mut tx, before, change).await?;
         let answer = pb::UpdatePaymentResponse { payment: Some(payment.into()) };
         repeat.finish(tx, act, answer).await

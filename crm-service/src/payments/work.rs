@@ -228,7 +228,7 @@ pub async fn void(tx: &mut TenantTx, payment: Payment, reason: &str) -> Done {
 
 /// Changes what people say about it; no money moves.
 pub async fn change(tx: &mut TenantTx, payment: Payment, change: Change) -> Done {
-    let after = change.apply(payment.clone(), tx.now())?;
+    let after = change.apply(payment.clone(), tx.now());
     let changed = after.changes(&payment);
     // What changes nothing leaves the etag as it is.
     if changed.is_empty() {

@@ -3,10 +3,8 @@
 use chrono::{DateTime, Utc};
 use proto::crm::v1::{self as pb, StripeCustomerStatus as Status};
 use service_kit::{
-    clock,
-    error::Error,
-    etag,
-    fields::{Fields, Flaw, Violations, id},
+    clock, etag,
+    fields::{Fields, Flaw, id},
     mask::Update,
     page::{KeyOf, Order},
 };
@@ -74,7 +72,6 @@ fn parse_stripe_id(text: &str) -> Result<String, Flaw> {
 /// What an update means to change.
 pub struct Change {
     status: Option<Status>,
-    sent: pb::StripeCustomer,
 }
 
 impl Change {
@@ -86,27 +83,22 @@ impl Change {
         let mask = request.update_mask.as_ref();
         let mut update = Update::of(fields, "stripe_customer", mask, Self::PATHS);
         let status = update.field("status", &sent.status, |status| STATUSES.required(*status));
-        Some(Self { status: status?, sent })
+        Some(Self { status: status? })
     }
 
-    /// The status after the change, if nothing is sent otherwise that never changes.
-    pub fn apply(&self, before: &StripeCustomer) -> Result<String, Error> {
-        let Self { status, sent } = self;
-        let mut fields = Fields::default();
-        if sent.client_id != 0 && sent.client_id != before.client_id {
-            fields.refuse("stripe_customer.client_id", never_changes());
-        }
-        let stripe_id = &sent.stripe_customer_id;
-        if !stripe_id.is_empty() && *stripe_id != before.stripe_customer_id {
-            fields.refuse("stripe_customer.stripe_customer_id", never_changes());
-        }
-        fields.all(()).map_err(|violations: Violations| Error::from(violations))?;
-        Ok(status.map_or_else(|| before.status.clone(), |status| STATUSES.text(status).into()))
+    /// The status after the change.
+    pub fn apply(self, before: &StripeCustomer) -> String {
+        let status = self.status.map(|status| STATUSES.text(status).to_owned());
+        status.unwrap_or_else(|| before.status.clone())
     }
 }
 
-fn never_changes() -> Flaw {
-    Flaw::bad("never changes")
+/// Refuses an update that says otherwise what never changes.
+pub fn check_same(fields: &mut Fields, sent: &pb::StripeCustomer, before: &StripeCustomer) {
+    let client_id = (sent.client_id != 0).then_some(sent.client_id);
+    fields.stays("stripe_customer.client_id", client_id, &before.client_id);
+    let stripe_id = Some(&sent.stripe_customer_id).filter(|id| !id.is_empty());
+    fields.stays("stripe_customer.stripe_customer_id", stripe_id, &&before.stripe_customer_id);
 }
 
 /// Which rows a list is of.

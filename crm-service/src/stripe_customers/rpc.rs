@@ -18,7 +18,7 @@ use service_kit::{
 use tonic::Request;
 
 use super::{
-    model::{self, Change, Filter, NewStripeCustomer, StripeCustomer},
+    model::{self, Change, Filter, NewStripeCustomer, StripeCustomer, check_same},
     sql,
 };
 use crate::{
@@ -123,15 +123,26 @@ impl StripeCustomerService for StripeCustomers {
         let change = Change::parse(&mut fields, &request);
         let sent = request.stripe_customer.unwrap_or_default();
         let id = fields.take("stripe_customer.id", id(sent.id));
+        let scope = Scope::of(&caller);
+        // What only the row tells is told beside all else, where something is wrong anyway.
+        if !fields.are_good() {
+            let mut tx = self.db.begin(&caller).await?;
+            if let Some(before) = sql::find(&mut tx, scope, sent.id).await? {
+                check_same(&mut fields, &sent, &before);
+            }
+        }
         let (repeat, change, id) = fields.all((repeat, change, id))?;
 
         let mut tx = self.db.begin(&caller).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        let before = lock(&mut tx, Scope::of(&caller), id, "stripe_customer.id").await?;
+        let before = lock(&mut tx, scope, id, "stripe_customer.id").await?;
         etag::check(&sent.etag, before.version)?;
-        let status = change.apply(&before)?;
+        let mut fields = Fields::default();
+        check_same(&mut fields, &sent, &before);
+        fields.all(())?;
+        let status = change.apply(&before);
         // What changes nothing leaves the etag as it is.
         if status == before.status {
             let answer = pb::UpdateStripeCustomerResponse { stripe_customer: Some(before.into()) };

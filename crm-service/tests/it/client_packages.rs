@@ -200,7 +200,9 @@ async fn amounts_without_a_currency_are_named_beside_whatever_else_is_wrong() {
     assert_eq!(changing(late(&sent), None).await, named(&[price, monthly, start]));
     assert_eq!(changing(late(&sent), mask(&[start, monthly])).await, named(&[monthly, start]));
     let another = pb::ClientPackage { client_id: aki.id, ..sent };
-    assert_eq!(changing(another, None).await, named(&["client_id", price, monthly]));
+    assert_eq!(changing(another.clone(), None).await, named(&["client_id", price, monthly]));
+    let everything = named(&[price, monthly, start, "client_id"]);
+    assert_eq!(changing(late(&another), None).await, everything);
 
     let preview = pb::PreviewInstalmentsRequest {
         client_package_id: sold.id,

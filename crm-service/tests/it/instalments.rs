@@ -264,6 +264,16 @@ async fn an_update_changes_what_may_change() {
     let moved = pb::Instalment { client_id: client.id + 1, etag: String::new(), ..changed };
     let refused = refusal(crm.change_owed(&ana, moved, None).await);
     assert_eq!(refused.fields, ["instalment.client_id"]);
+    let worse = pb::Instalment {
+        id: made.id,
+        client_id: client.id + 1,
+        schedule_date: "soon".into(),
+        status: InstalmentStatus::Closed.into(),
+        ..Default::default()
+    };
+    let refused = refusal(crm.change_owed(&ana, worse, None).await);
+    let everything = ["instalment.schedule_date", "instalment.client_id", "instalment.status"];
+    assert_eq!(refused.fields, everything);
     assert_eq!(
         crm.acts().await,
         ["client.create", "instalment.create", "instalment.update", "instalment.update"]

@@ -472,6 +472,11 @@ async fn what_never_changes_may_be_said_again_and_not_otherwise() {
     });
     let refused = refusal(till.update(all.clone(), &[]).await);
     assert_eq!(refused.fields, ["payment.client_id", "payment.amount", "payment.status"]);
+    let worse = pb::Payment { external_reference: "x".repeat(256), ..all.clone() };
+    let refused = refusal(till.update(worse, &[]).await);
+    let everything =
+        ["payment.external_reference", "payment.client_id", "payment.amount", "payment.status"];
+    assert_eq!(refused.fields, everything);
     assert_eq!(till.crm.database.digest().await, before);
     // A mask names what is meant, and nothing else is looked at.
     assert_eq!(till.update(all, &["notes"]).await.unwrap().notes, "New.");

@@ -183,6 +183,11 @@ async fn bad_input_is_named_at_once_and_nothing_is_written() {
     (sent.client_id, sent.stripe_customer_id) = (gone.id, "cus_2".into());
     let refused = refusal(customers.update_stripe_customer(signed(&ana, moved)).await);
     assert_eq!(refused.fields, [client_id, stripe_id]);
+    let mut worse = change(tied.id, Status::Inactive);
+    let sent = worse.stripe_customer.as_mut().unwrap();
+    (sent.client_id, sent.status) = (gone.id, 7);
+    let refused = refusal(customers.update_stripe_customer(signed(&ana, worse)).await);
+    assert_eq!(refused.fields, ["stripe_customer.status", client_id]);
     let mut stale = change(tied.id, Status::Inactive);
     stale.stripe_customer.as_mut().unwrap().etag = "v7".into();
     let refused = refusal(customers.update_stripe_customer(signed(&ana, stale)).await);

@@ -475,22 +475,20 @@ impl AuthService for Auth {
         let repeat = fields.take("request_id", self.repeats.of(&request));
         let change = Change::parse_profile(&mut fields, &request);
         let sent = request.employee.clone().unwrap_or_default();
-        let (repeat, change) = match fields.all((repeat, change)) {
-            Ok(taken) => taken,
-            Err(wrong) => {
-                let (id, update) = (caller.employee_id()?, (&sent, request.update_mask.as_ref()));
-                return Err(work::and_email(&self.db, &caller, id, update, wrong).await?.into());
-            }
-        };
+        let (id, update) = (caller.employee_id()?, (&sent, request.update_mask.as_ref()));
+        work::note_email(&self.db, &caller, id, update, &mut fields).await?;
+        let (repeat, change) = fields.all((repeat, change))?;
 
         let mut tx = self.db.begin(&caller).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
             return reply(answer);
         }
-        let before = lock_live(&mut tx, caller.employee_id()?, "employee.id").await?;
+        let before = lock_live(&mut tx, id, "employee.id").await?;
         authority::check_change(&caller, &before, &change)?;
         etag::check(&sent.etag, before.version)?;
-        check_email_stays(&sent, request.update_mask.as_ref(), &before)?;
+        let mut fields = Fields::default();
+        check_email_stays(&mut fields, &sent, request.update_mask.as_ref(), &before);
+        fields.all(())?;
         let (employee, act) = work::update(&mut tx, before, change).await?;
         let answer = pb::UpdateMeResponse { employee: Some(employee.shown_to_self()) };
         repeat.finish(tx, act, answer).await

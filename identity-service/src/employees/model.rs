@@ -13,7 +13,7 @@ use service_kit::{
     access,
     caller::Caller,
     clock, etag,
-    fields::{Email, Fields, Flaw, Text, Violations, email_key, fold, parse_search, search_words},
+    fields::{Email, Fields, Flaw, Text, email_key, fold, parse_search, search_words},
     mask::Update,
     page::{KeyOf, Order},
 };
@@ -395,17 +395,18 @@ impl Details {
 /// Reads an address that an update cannot change: as it is, in whatever case, or not at all.
 /// Beside a mask, which cannot name it, it is not read.
 pub fn check_email_stays(
+    fields: &mut Fields,
     sent: &pb::Employee,
     mask: Option<&FieldMask>,
     before: &Employee,
-) -> Result<(), Violations> {
+) {
     let is_masked = mask.is_some_and(|mask| !mask.paths.is_empty());
-    let mut fields = Fields::default();
-    let changes = !sent.email.is_empty() && email_key(&sent.email) != email_key(&before.email);
+    // What is nobody's address was refused when it was read.
+    let is_address = Email::required(&sent.email).is_ok();
+    let changes = is_address && email_key(&sent.email) != email_key(&before.email);
     if !is_masked && changes {
         fields.refuse("employee.email", EMAIL_STAYS);
     }
-    fields.all(())
 }
 
 /// Permissions out of a column.

@@ -271,15 +271,9 @@ impl EmployeeService for Employees {
         let change = Change::parse(&mut fields, &request);
         let sent = request.employee.unwrap_or_default();
         let id = fields.take("employee.id", id(sent.id));
-        let (repeat, change, id) = match fields.all((repeat, change, id)) {
-            Ok(taken) => taken,
-            Err(wrong) => {
-                let update = (&sent, request.update_mask.as_ref());
-                return Err(work::and_email(&self.db, &caller, sent.id, update, wrong)
-                    .await?
-                    .into());
-            }
-        };
+        let update = (&sent, request.update_mask.as_ref());
+        work::note_email(&self.db, &caller, sent.id, update, &mut fields).await?;
+        let (repeat, change, id) = fields.all((repeat, change, id))?;
 
         let mut tx = self.db.begin(&caller).await?;
         if let Some(answer) = repeat.answer(&mut tx).await? {
@@ -289,7 +283,9 @@ impl EmployeeService for Employees {
         let before = lock_live(&mut tx, id, "employee.id").await?;
         authority::check_change(&caller, &before, &change)?;
         etag::check(&sent.etag, before.version)?;
-        check_email_stays(&sent, request.update_mask.as_ref(), &before)?;
+        let mut fields = Fields::default();
+        check_email_stays(&mut fields, &sent, request.update_mask.as_ref(), &before);
+        fields.all(())?;
         let (employee, act) = work::update(&mut tx, before, change).await?;
         let answer = pb::UpdateEmployeeResponse { employee: Some(employee.seen_by(&caller)) };
         repeat.finish(tx, act, answer).await

@@ -7,7 +7,7 @@ use service_kit::{
     caller::Caller,
     db::{Act, Db, TenantTx},
     error::Error,
-    fields::Violations,
+    fields::Fields,
 };
 
 use super::{
@@ -57,25 +57,23 @@ pub async fn update(
     Ok((employee, Some(act)))
 }
 
-/// What is wrong with an update, an address that it cannot change included: so that everything
-/// is named at once.
-pub async fn and_email(
+/// Where something is wrong with an update anyway, an address that it cannot change is named
+/// beside it.
+pub async fn note_email(
     db: &Db,
     caller: &Caller,
     id: i64,
     (sent, mask): (&pb::Employee, Option<&FieldMask>),
-    wrong: Violations,
-) -> Result<Violations, Error> {
-    if wrong.iter().any(|violation| violation.field == "employee.email") {
-        return Ok(wrong);
+    fields: &mut Fields,
+) -> Result<(), Error> {
+    if fields.are_good() {
+        return Ok(());
     }
     let mut tx = db.begin(caller).await?;
-    let before = sql::find(&mut tx, id).await?;
-    let email = before.map_or(Ok(()), |before| check_email_stays(sent, mask, &before));
-    Ok(match email {
-        Ok(()) => wrong,
-        Err(email) => wrong.and(email),
-    })
+    if let Some(before) = sql::find(&mut tx, id).await? {
+        check_email_stays(fields, sent, mask, &before);
+    }
+    Ok(())
 }
 
 /// A person, deleted or not, whom nobody else changes until the transaction ends.

@@ -77,13 +77,6 @@ impl Violations {
         self.0.iter().all(|violation| violation.flaw == Flaw::Missing)
     }
 
-    /// These, and others behind them.
-    #[must_use]
-    pub fn and(mut self, others: Self) -> Self {
-        self.0.extend(others.0);
-        self
-    }
-
     pub fn iter(&self) -> impl Iterator<Item = &Violation> {
         self.0.iter()
     }
@@ -221,6 +214,13 @@ impl Fields {
             }
         }
         Some(ids.into_iter().collect())
+    }
+
+    /// Refuses another value for a field that stays as it is, where one is said.
+    pub fn stays<T: PartialEq>(&mut self, field: &str, said: Option<T>, is: &T) {
+        if said.is_some_and(|said| said != *is) {
+            self.refuse(field, Flaw::bad("cannot be changed"));
+        }
     }
 
     /// Notes that a field is bad.
