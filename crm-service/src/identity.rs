@@ -2,11 +2,8 @@
 
 use std::{fs, time::Duration};
 
-use proto::{
-    common::v1::ErrorReason as Reason,
-    identity::v1::{
-        directory_service_client::DirectoryServiceClient, token_service_client::TokenServiceClient,
-    },
+use proto::identity::v1::{
+    directory_service_client::DirectoryServiceClient, token_service_client::TokenServiceClient,
 };
 use service_kit::{
     auth::{SERVICE_HEADER, check_secret},
@@ -25,7 +22,6 @@ use crate::config::IdentitySettings;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// One look-up by key; whoever takes longer is as good as away. A stream has to open in it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-const RETRY: Duration = Duration::from_secs(1);
 
 /// One warm channel, which connects when it is first used and again when it broke, and what
 /// proves who asks. Clones share it.
@@ -68,7 +64,7 @@ impl Identity {
 /// service itself is for the log, and never `Invalid token.` for the caller.
 pub fn silent(status: &Status) -> Error {
     tracing::warn!(code = ?status.code(), message = status.message(), "identity-service gives no answer");
-    Error::Unavailable { reason: Reason::IdentityUnavailable, retry: RETRY }
+    Error::identity_unavailable()
 }
 
 fn endpoint(settings: &IdentitySettings) -> Result<Endpoint, StartError> {

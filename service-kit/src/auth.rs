@@ -77,7 +77,9 @@ pub async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Ne
         Ok(Some((caller, guard))) => {
             context::identify(&caller);
             request.extensions_mut().insert(caller);
-            request.extensions_mut().insert(guard);
+            if let Some(guard) = guard {
+                request.extensions_mut().insert(guard);
+            }
         }
         Ok(None) => {}
         Err(error) => return refuse(error),
@@ -86,14 +88,19 @@ pub async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Ne
 }
 
 impl Gate {
-    /// The caller, and by what they can be asked about again.
+    /// The caller and, of a stream, by what they can be asked about again.
     async fn admit(
         self: &Arc<Self>,
         rule: Rule,
         headers: &HeaderMap,
-    ) -> Result<(Caller, Guard), Error> {
-        let mut guard = Guard::new(Arc::clone(self), rule, Credential::from_headers(headers)?);
-        Ok((guard.ask().await?, guard))
+    ) -> Result<(Caller, Option<Guard>), Error> {
+        let credential = Credential::from_headers(headers)?;
+        let call = context::current();
+        if call.is_some_and(|call| call.method().is_some_and(|method| !method.streaming)) {
+            return Ok((self.identify(rule, &credential).await?, None));
+        }
+        let mut guard = Guard::new(Arc::clone(self), rule, credential);
+        Ok((guard.ask().await?, Some(guard)))
     }
 
     /// The caller, if they may do what the rule asks for.

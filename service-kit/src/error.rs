@@ -111,6 +111,11 @@ impl Error {
         }
     }
 
+    /// Nobody says who calls.
+    pub fn identity_unavailable() -> Self {
+        Self::Unavailable { reason: Reason::IdentityUnavailable, retry: Duration::from_secs(1) }
+    }
+
     /// The database does not answer.
     pub fn database_unavailable() -> Self {
         Self::Unavailable { reason: Reason::DatabaseUnavailable, retry: Duration::from_secs(1) }

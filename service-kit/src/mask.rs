@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use prost_types::FieldMask;
-use proto::common::v1::Money;
 
-use crate::fields::{Amount, Currency, Fields, Flaw};
+use crate::fields::{Fields, Flaw, beginning};
 
 /// An update being taken apart: the fields named by its mask or, without one, those present.
 pub struct Update<'a> {
@@ -38,48 +37,10 @@ impl<'a> Update<'a> {
         value: &V,
         parse: impl FnOnce(&V) -> Result<T, Flaw>,
     ) -> Option<Option<T>> {
-        if !self.mask.takes(path, value.is_present()) {
-            return Some(None);
-        }
-        self.fields.take(&format!("{}.{path}", self.resource), parse(value)).map(Some)
+        self.fields(path, value, |fields, path, value| fields.take(path, parse(value)))
     }
 
-    /// The same for an amount, as [`Fields::amount`].
-    pub fn amount<A>(
-        &mut self,
-        path: &str,
-        value: Option<&Money>,
-        parse: impl FnOnce(Option<&Money>) -> Result<A, Flaw>,
-    ) -> Option<Option<A>>
-    where
-        A: Clone + Into<Option<Amount>>,
-    {
-        if !self.mask.takes(path, value.is_present()) {
-            return Some(None);
-        }
-        self.fields.amount(&format!("{}.{path}", self.resource), parse(value)).map(Some)
-    }
-
-    /// The same for an amount beside another one, as [`Fields::amount_beside`].
-    pub fn amount_beside<A>(
-        &mut self,
-        path: &str,
-        value: Option<&Money>,
-        parse: impl FnOnce(Option<&Money>) -> Result<A, Flaw>,
-        of: &Result<Option<Currency>, Flaw>,
-        in_another: Option<&'static str>,
-    ) -> Option<Option<A>>
-    where
-        A: Clone + Into<Option<Amount>>,
-    {
-        if !self.mask.takes(path, value.is_present()) {
-            return Some(None);
-        }
-        let path = format!("{}.{path}", self.resource);
-        self.fields.amount_beside(&path, parse(value), of, in_another).map(Some)
-    }
-
-    /// The same of a field that is made of several, each of which is named where it is bad.
+    /// The same of a field that is read together with others, or of which there is more to name.
     pub fn fields<V: Present + ?Sized, T>(
         &mut self,
         path: &str,
@@ -136,7 +97,6 @@ struct Mask<'a>(Option<&'a [String]>);
 
 impl<'a> Mask<'a> {
     const MOST_PATHS: usize = 64;
-    const SHOWN_CHARACTERS: usize = 40;
 
     /// The mask, or what is wrong with each path that is no good.
     fn parse(mask: Option<&'a FieldMask>, changeable: &[&str]) -> Result<Self, Vec<Flaw>> {
@@ -152,9 +112,7 @@ impl<'a> Mask<'a> {
     }
 
     fn flaw(path: &str, changeable: &[&str]) -> Flaw {
-        // Only its beginning is said again: a path may be as long as a message.
-        let beginning: String = path.chars().take(Self::SHOWN_CHARACTERS).collect();
-        Flaw::bad(format!("names {beginning:?}; it may name {}", changeable.join(", ")))
+        Flaw::bad(format!("names \"{}\"; it may name {}", beginning(path), changeable.join(", ")))
     }
 
     /// Whether the update takes this field, given whether the message has it. Naming a message

@@ -291,16 +291,15 @@ impl Change {
         let mut update = Update::of(fields, "client_package", mask, Self::PATHS);
         let price = said.custom_price.as_ref();
         let of_price = Amount::currency_said(price);
-        let price = update.amount("custom_price", price, Amount::required);
+        let price = update.fields("custom_price", &price, |fields, path, price| {
+            fields.amount(path, Amount::required(*price))
+        });
         // Beside a price that stays, the monthly amount is in the currency that it has.
         let of = if matches!(price, Some(None)) { Ok(None) } else { of_price };
-        let monthly = update.amount_beside(
-            "monthly_payment_amount",
-            said.monthly_payment_amount.as_ref(),
-            Amount::optional,
-            &of,
-            Some(NOT_OF_PRICE),
-        );
+        let monthly = said.monthly_payment_amount.as_ref();
+        let monthly = update.fields("monthly_payment_amount", &monthly, |fields, path, monthly| {
+            fields.amount_beside(path, Amount::optional(*monthly), &of, Some(NOT_OF_PRICE))
+        });
         let schedule = update.field("payment_schedule", &said.payment_schedule, |schedule| {
             SCHEDULES.required(*schedule)
         });

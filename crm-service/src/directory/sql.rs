@@ -163,7 +163,7 @@ pub async fn marked(db: &Db, mark: Mark) -> Result<Option<Position>, Error> {
 
 /// Puts a mark there, unless somebody put it further on.
 pub async fn set_mark(db: &Db, mark: Mark, position: &Position) -> Result<(), Error> {
-    let mut tx = db.begin_without_tenant(TASK).await?;
+    let mut tx = db.begin_in_background(TASK).await?;
     let query = sqlx::query(sql!(
         "INSERT INTO crm.directory_cursor AS kept (name, epoch, number) VALUES ($1, $2, $3)
          ON CONFLICT (name) DO UPDATE SET epoch = EXCLUDED.epoch, number = EXCLUDED.number

@@ -252,7 +252,9 @@ impl Change {
         let number = update.field("instalment_number", &said.instalment_number, |number| {
             optional_number(*number)?.ok_or(Flaw::Missing)
         });
-        let amount = update.amount("amount", said.amount.as_ref(), Amount::required);
+        let amount = update.fields("amount", &said.amount.as_ref(), |fields, path, amount| {
+            fields.amount(path, Amount::required(*amount))
+        });
         let due = update.field("schedule_date", said.schedule_date.as_str(), date);
         let status = update.field("status", &said.status, |status| STATUSES.required(*status));
         Some(Self { number: number?, amount: amount?, due: due?, status: status? })

@@ -12,7 +12,6 @@ use service_kit::{
     fields::Currency,
     lease::{cache::Answer, log::Position},
 };
-use uuid::Uuid;
 
 /// An answer, and where in the log of revocations it was read.
 #[derive(Debug, Clone)]
@@ -86,7 +85,7 @@ impl TryFrom<pb::ValidateTokenResponse> for Answered {
             }
         };
         // One that does not say where it was read is not kept.
-        let read_at = response.log_position.as_ref().and_then(position);
+        let read_at = response.log_position.as_ref().and_then(Position::parse);
         Ok(Self { known, read_at })
     }
 }
@@ -130,17 +129,6 @@ fn facts(identity: &pb::Identity) -> Result<Facts, Error> {
         session_id: Some(identity.session_id).filter(|id| *id != 0),
         account_closed: false,
     })
-}
-
-/// A place in the log, if it is one.
-pub fn position(shown: &pb::LogPosition) -> Option<Position> {
-    let epoch = Uuid::try_parse(&shown.epoch).ok()?;
-    Some(Position { epoch, number: shown.number })
-}
-
-/// A place as identity-service reads it.
-pub fn position_shown(position: Position) -> pb::LogPosition {
-    pb::LogPosition { epoch: position.epoch.to_string(), number: position.number }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use service_kit::{
         PING_EVERY,
         clock::Moment,
         holder::{Heard, Ping},
-        log::{Gap, Numbered},
+        log::{Gap, Numbered, Position},
     },
     serve::Background,
 };
@@ -21,10 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
-use super::{
-    answer::{position, position_shown},
-    keeper::Keeper,
-};
+use super::keeper::Keeper;
 
 /// A stream on which nothing came for so long is given up: every ping is answered at once.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -199,7 +196,7 @@ impl Sender {
     fn send(&self, ping: Ping) -> Result<(), End> {
         let request = pb::WatchRevocationsRequest {
             start_id: self.start_id.clone(),
-            applied: ping.applied.map(position_shown),
+            applied: ping.applied.map(Into::into),
             ping: i64::try_from(ping.number).unwrap_or(i64::MAX),
         };
         let stuck = |_| Status::unavailable("what is said to identity-service does not go out");
@@ -208,7 +205,7 @@ impl Sender {
 }
 
 fn heard(response: pb::WatchRevocationsResponse) -> Result<Heard<pb::Revocation>, Error> {
-    let end = response.position.as_ref().and_then(position);
+    let end = response.position.as_ref().and_then(Position::parse);
     let end = end.ok_or_else(|| Error::internal("identity-service told news without a place"))?;
     let numbered = |event: pb::Revocation| Numbered { number: event.number, event };
     let lease = response.lease.and_then(|lease| Duration::try_from(lease).ok());

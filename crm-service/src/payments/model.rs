@@ -120,7 +120,6 @@ impl AskedPayment {
             external_reference: self.external_reference.into_string(),
             notes: self.notes.into_string(),
             stripe_charge_id: None,
-            is_alone: true,
         };
         Ok((new, cover?))
     }
@@ -358,11 +357,8 @@ impl Filter {
         let currency = fields.take("currency", Currency::optional(&request.currency));
         let paid_from = fields.take("paid_from", clock::parse_optional(request.paid_from));
         let paid_until = fields.take("paid_until", clock::parse_optional(request.paid_until));
-        if let (Some(Some(from)), Some(Some(until))) = (paid_from, paid_until)
-            && from >= until
-        {
-            fields.refuse("paid_until", Flaw::bad("must be after paid_from"));
-        }
+        let (from, until) = (paid_from.flatten(), paid_until.flatten());
+        fields.in_order(("paid_from", from.as_ref()), ("paid_until", until.as_ref()));
         Some(Self {
             client_id: some_id(request.client_id),
             status: status?,

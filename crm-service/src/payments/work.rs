@@ -35,9 +35,8 @@ pub struct NewPayment {
     pub paid_at: DateTime<Utc>,
     pub external_reference: String,
     pub notes: String,
+    /// What it was at Stripe, of whose charges several may change in one transaction.
     pub stripe_charge_id: Option<String>,
-    /// Whether its transaction changes no other payment: then it is counted at once.
-    pub is_alone: bool,
 }
 
 /// Which instalments are to be covered.
@@ -103,7 +102,8 @@ pub async fn record(tx: &mut TenantTx, buyer: &Buyer, new: NewPayment, cover: Co
     let kind = if new.has_failed { "failed" } else { "paid" };
     let event = Event { kind, amount: payment.facts.amount, reason: "" };
     let mut shift = Shift::new(&payment, None);
-    if !new.is_alone {
+    // What a person enters is the only payment of its transaction, and counted at once.
+    if payment.stripe_charge_id.is_some() {
         totals::count(tx, &mut shift);
     }
     payment.id = sql::insert(tx, &payment, event, &shift).await?;

@@ -125,6 +125,14 @@ impl Event {
 }
 
 impl Facts {
+    /// In what money it came in, or went back.
+    pub fn currency(&self) -> Option<&str> {
+        match self {
+            Self::Charged { currency, .. } | Self::Refunded { currency, .. } => Some(currency),
+            _ => None,
+        }
+    }
+
     fn dispute_id(&self) -> Option<&String> {
         match self {
             Self::DisputeOpened { dispute_id, .. } | Self::DisputeClosed { dispute_id, .. } => {

@@ -24,20 +24,28 @@ pub struct Parked {
     event_time: DateTime<Utc>,
     create_time: DateTime<Utc>,
     facts: Json<Facts>,
+    /// Of the payment that its charge became, if it did.
+    payment_currency: Option<String>,
 }
 
 impl Parked {
     /// Why it waits.
     fn reason(&self) -> pb::ParkedEventReason {
         use pb::ParkedEventReason as Reason;
-        match self.facts.0 {
+        match &self.facts.0 {
             Facts::Unrecordable { obstacle } => match obstacle {
                 Obstacle::CurrencyUnknown => Reason::CurrencyUnknown,
                 Obstacle::AmountNotWhole => Reason::AmountNotWhole,
                 Obstacle::AmountOutOfBounds => Reason::AmountOutOfBounds,
             },
+            facts if self.is_in_other_money(facts) => Reason::CurrencyDiffers,
             _ => Reason::Waiting,
         }
+    }
+
+    fn is_in_other_money(&self, facts: &Facts) -> bool {
+        let both = facts.currency().zip(self.payment_currency.as_deref());
+        both.is_some_and(|(told, recorded)| told != recorded)
     }
 }
 

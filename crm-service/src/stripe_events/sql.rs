@@ -14,6 +14,7 @@ use super::{
     parked::{Filter, Parked},
     story::Word,
 };
+use crate::payments::model::Payment;
 
 /// What became of an event that waits no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,10 +102,11 @@ pub async fn ignore(tx: &mut TenantTx, id: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Says what became of the parked words about a charge that tell such facts.
+/// Says what became of the parked words about a charge that tell such facts; what they tell in
+/// another currency than the payment's goes on waiting.
 pub async fn settle(
     tx: &mut TenantTx,
-    charge_id: &str,
+    payment: &Payment,
     facts: &[&str],
     state: State,
 ) -> Result<(), Error> {
@@ -112,42 +114,30 @@ pub async fn settle(
     let query = sqlx::query(sql!(
         "UPDATE crm.stripe_events SET state = $4
          WHERE account_id = $1 AND charge_id = $2 AND charge_id <> '' AND state = 'parked'
-           AND facts ->> 'fact' = ANY($3)"
+           AND facts ->> 'fact' = ANY($3) AND coalesce(facts ->> 'currency', $5) = $5"
     ))
     .bind(account_id)
-    .bind(charge_id)
+    .bind(&payment.stripe_charge_id)
     .bind(facts)
-    .bind(state.text());
+    .bind(state.text())
+    .bind(&payment.currency);
     tx.execute(query).await?;
     Ok(())
 }
 
-/// Whether it was told of a customer, and is not applied yet, that they are gone.
-pub async fn is_gone(tx: &mut TenantTx, stripe_customer_id: &str) -> Result<bool, Error> {
+/// Says of what waits about a customer, and no charge, that it is applied; whether it tells that
+/// they are gone.
+pub async fn settle_customer(tx: &mut TenantTx, stripe_customer_id: &str) -> Result<bool, Error> {
     let account_id = tx.account_id();
     let query = sqlx::query_as(sql!(
-        "SELECT EXISTS (
-             SELECT FROM crm.stripe_events
-             WHERE account_id = $1 AND customer_id = $2 AND charge_id = '' AND state = 'parked'
-               AND facts ->> 'fact' = 'customer_deleted')"
-    ))
-    .bind(account_id)
-    .bind(stripe_customer_id);
-    let (is_gone,) = tx.one(query).await?;
-    Ok(is_gone)
-}
-
-/// Says of what waits about a customer, and no charge, that it is applied.
-pub async fn settle_customer(tx: &mut TenantTx, stripe_customer_id: &str) -> Result<(), Error> {
-    let account_id = tx.account_id();
-    let query = sqlx::query(sql!(
         "UPDATE crm.stripe_events SET state = 'applied'
-         WHERE account_id = $1 AND customer_id = $2 AND charge_id = '' AND state = 'parked'"
+         WHERE account_id = $1 AND customer_id = $2 AND charge_id = '' AND state = 'parked'
+         RETURNING facts ->> 'fact' = 'customer_deleted'"
     ))
     .bind(account_id)
     .bind(stripe_customer_id);
-    tx.execute(query).await?;
-    Ok(())
+    let tells_of_end: Vec<(bool,)> = tx.all(query).await?;
+    Ok(tells_of_end.contains(&(true,)))
 }
 
 /// Of what waits about a customer, and no charge, only one word goes on waiting: that they are
@@ -199,7 +189,8 @@ pub async fn has_backlog(tx: &mut TenantTx, stripe_customer_id: &str) -> Result<
     Ok(has_backlog)
 }
 
-/// The charges that have waited for a customer, those that happened first before the others.
+/// The charges that have waited for a customer, those that happened first before the others. A
+/// word that goes on waiting beside the payment of its charge makes nothing of it.
 pub async fn next_charges(
     tx: &mut TenantTx,
     stripe_customer_id: &str,
@@ -209,7 +200,9 @@ pub async fn next_charges(
     let query = sqlx::query_as(sql!(
         "SELECT charge_id FROM crm.stripe_events
          WHERE account_id = $1 AND customer_id = $2 AND state = 'parked'
-           AND facts ->> 'fact' = 'charged'
+           AND facts ->> 'fact' = 'charged' AND NOT EXISTS (
+               SELECT FROM crm.payments
+               WHERE account_id = $1 AND stripe_charge_id = stripe_events.charge_id)
          ORDER BY event_time, id LIMIT $3"
     ))
     .bind(account_id)
@@ -276,7 +269,10 @@ pub async fn count(tx: &mut TenantTx, filter: &Filter) -> Result<i64, Error> {
 
 fn page_query(account_id: i64, filter: &Filter, page: &Page<Parked>) -> ListQuery {
     let select = "SELECT id, event_id, type, customer_id, charge_id, endpoint_id, event_time,
-                      create_time, facts
+                      create_time, facts,
+                      (SELECT currency FROM crm.payments
+                       WHERE account_id = $1
+                         AND stripe_charge_id = charge_id) AS payment_currency
                   FROM crm.stripe_events WHERE account_id = ";
     let mut query = ListQuery::new(select, account_id);
     narrow(&mut query, filter);

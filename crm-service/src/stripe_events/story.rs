@@ -102,6 +102,11 @@ impl Story {
         self.0.iter().map(|word| word.customer_id.as_str()).filter(|id| !id.is_empty()).collect()
     }
 
+    /// Whether some of it is told in another currency, which says nothing of a payment.
+    pub fn is_told_in_other_than(&self, currency: &str) -> bool {
+        self.0.iter().any(|word| word.facts.currency().is_some_and(|it| it != currency))
+    }
+
     /// The endpoint that the success came by, the first time that it was told.
     pub fn endpoint(&self) -> Option<i64> {
         self.successes().next().map(|charged| charged.word.endpoint_id)

@@ -31,9 +31,8 @@ use crate::{
 /// Stripe sees every client of the account.
 const EVERYTHING: Scope = Scope::Account;
 
-/// What cannot change a payment while its charge counts as failed.
-const GOES_BACK: &[&str] = &["refunded", "dispute_opened", "dispute_closed"];
-const CHARGED: &[&str] = &["charged"];
+/// What is told of a charge. While it counts as failed, only the first changes its payment.
+const TOLD: &[&str] = &["charged", "refunded", "dispute_opened", "dispute_closed"];
 
 /// Where a charge stands among those that wait for the same customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,9 +76,8 @@ pub async fn settle_customer(
         sql::keep_one_word(tx, stripe_customer_id).await?;
         return Ok(Vec::new());
     };
-    let is_gone = sql::is_gone(tx, stripe_customer_id).await?;
+    let is_gone = sql::settle_customer(tx, stripe_customer_id).await?;
     let act = if is_gone { let_go(tx, customer).await? } else { None };
-    sql::settle_customer(tx, stripe_customer_id).await?;
     Ok(Vec::from_iter(act))
 }
 
@@ -103,18 +101,18 @@ pub async fn settle(tx: &mut TenantTx, charge_id: &str, place: Place) -> Result<
         payment => payment,
     };
     let Some(payment) = payment else { return Ok(Vec::new()) };
-    match settling.follow(tx, payment).await {
+    if settling.story.is_told_in_other_than(&payment.currency) {
+        tracing::warn!(charge = charge_id, "what Stripe told is in another currency than before");
+    }
+    match settling.follow(tx, payment.clone()).await {
         Ok(payment) => {
-            sql::settle(tx, charge_id, CHARGED, State::Applied).await?;
-            if !payment.facts.has_failed {
-                sql::settle(tx, charge_id, GOES_BACK, State::Applied).await?;
-            }
+            let told = if payment.facts.has_failed { &TOLD[..1] } else { TOLD };
+            sql::settle(tx, &payment, told, State::Applied).await?;
         }
         // Something that a person did meanwhile stands against it, and stays.
         Err(Error::Refused { reason, .. }) => {
             tracing::warn!(charge = charge_id, ?reason, "what Stripe told changes nothing");
-            sql::settle(tx, charge_id, CHARGED, State::Ignored).await?;
-            sql::settle(tx, charge_id, GOES_BACK, State::Ignored).await?;
+            sql::settle(tx, &payment, TOLD, State::Ignored).await?;
         }
         Err(error) => return Err(error),
     }
@@ -148,8 +146,6 @@ impl Settling {
             external_reference: String::new(),
             notes: String::new(),
             stripe_charge_id: Some(charge_id.to_owned()),
-            // What waited for it comes next.
-            is_alone: false,
         };
         let cover = if standing.has_failed { Cover::Nothing } else { self.cover(tx).await? };
         let done = payments::record(tx, &buyer, new, cover).await?;

@@ -314,6 +314,37 @@ async fn money_that_cannot_be_recorded_is_parked_with_the_reason() {
 }
 
 #[tokio::test]
+async fn what_is_told_in_another_currency_than_the_payments_waits_with_the_reason() {
+    use pb::ParkedEventReason::{CurrencyDiffers, Waiting};
+    let crm = Crm::start().await;
+    let (ana, client_id, endpoint) = stage(&crm, "ana").await;
+    let told = async |id: &str, kind: &str, currency: &str, mut charge: Value| {
+        charge["currency"] = currency.into();
+        assert_eq!(crm.deliver(&endpoint, &event(id, kind, 1_700_000_000, charge)).await, 200);
+    };
+    let refund = |refunded| charge("ch_1", 10_000, refunded, "succeeded");
+    let parked = async || {
+        let parked = crm.parked(&ana).await.into_iter();
+        Vec::from_iter(parked.map(|it| (it.stripe_event_id.clone(), it.reason())))
+    };
+    told("evt_1", "charge.refunded", "usd", refund(2_500)).await;
+    assert_eq!(parked().await, [("evt_1".to_owned(), Waiting)]);
+    crm.deliver(&endpoint, &paid("evt_2", "ch_1", 1_700_000_000)).await;
+    told("evt_3", "charge.succeeded", "usd", refund(0)).await;
+    told("evt_4", "charge.refunded", "eur", refund(1_000)).await;
+
+    let waiting = ["evt_1", "evt_3"].map(|id| (id.to_owned(), CurrencyDiffers));
+    assert_eq!(parked().await, waiting);
+    let [payment] = &crm.payments(&ana).await[..] else { panic!("one charge, one payment") };
+    assert_eq!((&payment.amount, &payment.refunded_amount), (&euros("100.00"), &euros("10.00")));
+    // What waits on is no charge that waits for its customer: the next one need not queue up.
+    crm.database.execute("DELETE FROM crm.stripe_customers").await;
+    crm.tie(&ana, client_id, "cus_1").await;
+    crm.deliver(&endpoint, &paid("evt_5", "ch_2", 1_700_000_000)).await;
+    assert_eq!(crm.payments(&ana).await.len(), 2);
+}
+
+#[tokio::test]
 async fn of_a_charge_what_was_captured_counts_and_a_part_of_it_disputes_it_all() {
     let crm = Crm::start().await;
     let (ana, _, endpoint) = stage(&crm, "ana").await;

@@ -135,7 +135,7 @@ impl Clerk {
     }
 
     async fn asked(&self, after: i64) -> Result<Vec<Asked>, Error> {
-        let mut tx = self.db.begin_without_tenant("clerk").await?;
+        let mut tx = self.db.begin_in_background("clerk").await?;
         let asked = list(&mut tx, after).await?;
         tx.commit([]).await?;
         Ok(asked)
@@ -199,7 +199,7 @@ impl Clerk {
     }
 
     async fn forget(&self, asked: &Asked) -> Result<(), Error> {
-        let mut tx = self.db.begin_without_tenant("clerk").await?;
+        let mut tx = self.db.begin_in_background("clerk").await?;
         take(&mut tx, asked.id).await?;
         tx.commit([]).await
     }

@@ -90,8 +90,10 @@ impl Giver {
     }
 
     pub(super) fn acknowledge(&self, start: Uuid, position: Position) {
-        self.state().notes.acknowledge(start, position);
-        self.heard.send_replace(());
+        // Every ping says how far it is: who waits is woken only where that is further.
+        if self.state().notes.acknowledge(start, position) {
+            self.heard.send_replace(());
+        }
     }
 
     /// The row by which leases are given; made now, if there is none.
@@ -99,6 +101,9 @@ impl Giver {
     /// # Errors
     /// Where it cannot be made: no lease is given then.
     pub(super) async fn row(&self) -> Result<Uuid, Error> {
+        if let Some(own) = self.state().own {
+            return Ok(own);
+        }
         let _one_at_a_time = self.row.lock().await;
         if let Some(own) = self.state().own {
             return Ok(own);

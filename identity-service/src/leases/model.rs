@@ -1,10 +1,8 @@
 //! How do revocations and places in their log look on the wire?
 
-use std::time::Duration;
-
 use proto::identity::v1::{self as pb, revocation::Holder as Shown};
 use service_kit::{
-    fields::Flaw,
+    fields::{Fields, Flaw},
     lease::{
         LEASE,
         feed::Word,
@@ -31,47 +29,33 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn parse(request: &pb::WatchRevocationsRequest) -> Result<Self, Flaw> {
+    pub fn parse(fields: &mut Fields, request: &pb::WatchRevocationsRequest) -> Option<Self> {
         let start = Uuid::try_parse(&request.start_id);
-        let start = start.map_err(|_| Flaw::bad("must be a UUID"))?;
-        let applied = request.applied.as_ref().map(position).transpose()?;
+        let start = fields.take("start_id", start.map_err(|_| Flaw::bad("must be a UUID")));
+        let applied = request.applied.as_ref().map(|sent| {
+            Position::parse(sent).ok_or_else(|| Flaw::bad("must be the position of a response"))
+        });
+        let applied = fields.take("applied", applied.transpose());
         let ping = match request.ping {
-            0 => None,
-            1.. => Some(request.ping),
-            _ => return Err(Flaw::bad("must be 0, or the number of a ping")),
+            0 => Ok(None),
+            1.. => Ok(Some(request.ping)),
+            _ => Err(Flaw::bad("must be 0, or the number of a ping")),
         };
-        Ok(Self { start, applied, ping })
+        let ping = fields.take("ping", ping);
+        Some(Self { start: start?, applied: applied?, ping: ping? })
     }
-}
-
-fn position(shown: &pb::LogPosition) -> Result<Position, Flaw> {
-    let epoch = Uuid::try_parse(&shown.epoch);
-    let epoch = epoch.map_err(|_| Flaw::bad("must have the epoch of a response"))?;
-    Ok(Position { epoch, number: shown.number })
-}
-
-/// A place as others read it.
-pub fn position_shown(position: Position) -> pb::LogPosition {
-    pb::LogPosition { epoch: position.epoch.to_string(), number: position.number }
 }
 
 /// A response, to a ping or to none. A lease goes out only with all that there is to say.
 pub fn response(word: Word<Revocation>, ping: Option<i64>) -> pb::WatchRevocationsResponse {
     let ping = ping.filter(|_| word.is_all);
-    let lease = ping.filter(|_| word.gives()).map(|_| duration(LEASE));
+    let lease = ping.filter(|_| word.gives()).and_then(|_| LEASE.try_into().ok());
     pb::WatchRevocationsResponse {
         reset: word.reset,
         revocations: word.events.into_iter().map(shown).collect(),
-        position: Some(position_shown(word.position)),
+        position: Some(word.position.into()),
         ping: ping.unwrap_or_default(),
         lease,
-    }
-}
-
-fn duration(duration: Duration) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),
     }
 }
 
@@ -141,17 +125,18 @@ mod tests {
             applied: Some(place),
             ping: 3,
         };
-        let request = Request::parse(&good).unwrap();
+        let parse = |request: &_| Request::parse(&mut Fields::default(), request);
+        let request = parse(&good).unwrap();
         assert_eq!((request.ping, request.applied.unwrap().number), (Some(3), 7));
         let anonymous = pb::WatchRevocationsRequest { start_id: String::new(), ..good.clone() };
         let nowhere = Some(pb::LogPosition::default());
         let nowhere = pb::WatchRevocationsRequest { applied: nowhere, ..good.clone() };
         let backwards = pb::WatchRevocationsRequest { ping: -1, ..good.clone() };
         for bad in [anonymous, nowhere, backwards] {
-            assert!(Request::parse(&bad).is_err(), "{bad:?}");
+            assert!(parse(&bad).is_none(), "{bad:?}");
         }
         let quiet = pb::WatchRevocationsRequest { applied: None, ping: 0, ..good };
-        let quiet = Request::parse(&quiet).unwrap();
+        let quiet = parse(&quiet).unwrap();
         assert_eq!((quiet.ping, quiet.applied), (None, None));
     }
 }

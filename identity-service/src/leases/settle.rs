@@ -46,13 +46,11 @@ impl Giver {
             if wait.is_for_others() {
                 pause = pause.min(LOOK_EVERY);
             }
-            tokio::select! {
-                _giver_is_ours = heard.changed() => {}
-                () = sleep(pause) => {}
-            }
-            if wait.is_for_others()
-                && let Ok(table) = self.table().await
-            {
+            let is_time_to_look = tokio::select! {
+                _giver_is_ours = heard.changed() => false,
+                () = sleep(pause) => wait.is_for_others(),
+            };
+            if is_time_to_look && let Ok(table) = self.table().await {
                 wait.look(&table.rows);
             }
         }

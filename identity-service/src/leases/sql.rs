@@ -105,7 +105,7 @@ fn no_log() -> Error {
 
 /// The row of a process that has given no lease by it, and so none without what was before.
 pub async fn insert(db: &Db, id: Uuid) -> Result<(), Error> {
-    let mut tx = db.begin_without_tenant(TASK).await?;
+    let mut tx = db.begin_in_background(TASK).await?;
     let query = sqlx::query(sql!(
         "INSERT INTO identity.lease_givers (id, epoch, number)
          SELECT $1, epoch, number FROM identity.feeds WHERE name = 'revocations'"
@@ -117,7 +117,7 @@ pub async fn insert(db: &Db, id: Uuid) -> Result<(), Error> {
 
 /// Shows life, and the place up to which nobody holds what was.
 pub async fn publish(db: &Db, id: Uuid, place: Position) -> Result<(), Error> {
-    let mut tx = db.begin_without_tenant(TASK).await?;
+    let mut tx = db.begin_in_background(TASK).await?;
     let query = sqlx::query(sql!(
         "UPDATE identity.lease_givers SET epoch = $2, number = $3, beat = beat + 1 WHERE id = $1"
     ))
@@ -130,7 +130,7 @@ pub async fn publish(db: &Db, id: Uuid, place: Position) -> Result<(), Error> {
 
 /// The two steps in which rows go.
 pub async fn clear(db: &Db, fence: &[Uuid], delete: &[Uuid]) -> Result<(), Error> {
-    let mut tx = db.begin_without_tenant(TASK).await?;
+    let mut tx = db.begin_in_background(TASK).await?;
     fence_rows(&mut tx, fence).await?;
     let query =
         sqlx::query(sql!("DELETE FROM identity.lease_givers WHERE id = ANY ($1) AND is_fenced"))

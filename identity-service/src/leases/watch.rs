@@ -75,7 +75,7 @@ impl Watch {
     /// Notes what the holder says. The log is read after that, and never before.
     fn take(&mut self, request: &pb::WatchRevocationsRequest) -> Result<(), Error> {
         let mut fields = Fields::default();
-        let request = fields.take("request", Request::parse(request));
+        let request = Request::parse(&mut fields, request);
         let other = self.start.zip(request.as_ref()).is_some_and(|(own, it)| own != it.start);
         if other {
             fields.refuse("start_id", Flaw::bad("must be the same on the whole stream"));

@@ -8,14 +8,10 @@ use service_kit::{
     clock,
     db::{Db, Tenanted},
     error::Error,
+    lease::log::Position,
 };
 
-use super::{
-    idle::IdleLimit,
-    model::Token,
-    sql,
-    standing::{Bearer, LogPosition},
-};
+use super::{idle::IdleLimit, model::Token, sql, standing::Bearer};
 use crate::{
     api_keys,
     secrets::{Kind, Secret},
@@ -46,7 +42,7 @@ pub enum Form {
 /// be read.
 pub struct Judgement {
     pub bearer: Result<Bearer, Error>,
-    pub position: Option<LogPosition>,
+    pub position: Option<Position>,
 }
 
 impl Judgement {

@@ -15,9 +15,9 @@ use service_kit::{
     clock,
     error::Error,
     fields::Currency,
+    lease::log::Position,
 };
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use crate::{
     accounts::model::visibility_from_text,
@@ -25,7 +25,7 @@ use crate::{
     roles::model::system_role_from_text,
 };
 
-/// The columns of a [`Standing`] and a [`LogPosition`], where `f` is the feed of revocations,
+/// The columns of a [`Standing`] and a [`Position`], where `f` is the feed of revocations,
 /// `e` an employee and `a` their account, if there are any.
 macro_rules! standing {
     () => {
@@ -58,20 +58,7 @@ pub struct Standing {
     time_zone: String,
     is_closed: bool,
     #[sqlx(flatten)]
-    pub position: LogPosition,
-}
-
-/// Where in the log of revocations something was read.
-#[derive(Debug, Clone, Copy, sqlx::FromRow)]
-pub struct LogPosition {
-    epoch: Uuid,
-    number: i64,
-}
-
-impl From<LogPosition> for pb::LogPosition {
-    fn from(position: LogPosition) -> Self {
-        Self { epoch: position.epoch.to_string(), number: position.number }
-    }
+    pub position: Position,
 }
 
 /// Somebody whom a credential stands for.

@@ -63,11 +63,8 @@ impl Filter {
         let subject_id = fields.take("subject_id", parse_subject_id(asked));
         let from_time = fields.take("from_time", clock::parse_optional(asked.from_time));
         let until_time = fields.take("until_time", clock::parse_optional(asked.until_time));
-        if let (Some(Some(from)), Some(Some(until))) = (from_time, until_time)
-            && from >= until
-        {
-            fields.refuse("until_time", Flaw::bad("must be after from_time"));
-        }
+        let (from, until) = (from_time.flatten(), until_time.flatten());
+        fields.in_order(("from_time", from.as_ref()), ("until_time", until.as_ref()));
         Some(Self {
             actor: actor?,
             action: action?,

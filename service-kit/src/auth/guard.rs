@@ -3,7 +3,6 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use futures::stream::{BoxStream, Stream, StreamExt, try_unfold};
-use proto::common::v1::ErrorReason as Reason;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -15,8 +14,6 @@ use crate::{caller::Caller, error::Error, policy::Rule};
 
 /// How often it is asked.
 const EVERY: Duration = Duration::from_secs(5);
-/// When whoever lost a stream may open another one.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// What a caller was let in by, so that it can be asked again.
 #[derive(Clone)]
@@ -59,7 +56,7 @@ impl Guard {
     /// relied on being told ends with that.
     pub async fn again(&mut self) -> Result<Option<Caller>, Error> {
         if self.held && !self.gate.authenticator.holds() {
-            return Err(Error::Unavailable { reason: Reason::IdentityUnavailable, retry: RETRY });
+            return Err(Error::identity_unavailable());
         }
         let has_news = self.news.as_ref().is_some_and(|news| news.has_changed().unwrap_or(false));
         if !has_news && self.due() > Instant::now() {

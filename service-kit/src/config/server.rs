@@ -90,7 +90,8 @@ fn usual_in_flight() -> usize {
 }
 
 impl ServerSettings {
-    /// Any free port of this machine and otherwise the defaults: for tests and tools.
+    /// Any free port of this machine, room for more calls than a machine can answer soon, and
+    /// otherwise the defaults: for tests and tools.
     pub fn loopback() -> Self {
         Self {
             prefix: "SERVER",

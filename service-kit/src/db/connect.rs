@@ -7,6 +7,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{Schema, Sweeper, System, TenantTx, Unscoped, places::Places, tx::counted};
 use crate::{
     caller::{Actor, Caller},
@@ -49,6 +51,8 @@ pub struct Db {
     schema: &'static Schema,
 }
 
+/// Accounts begin at 1.
+const NOBODY: i64 = 0;
 const SWEEP_IDLE: Duration = Duration::from_secs(30);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a service waits at its start for a database that does not answer yet.
@@ -90,12 +94,12 @@ impl Db {
 
     /// A transaction inside the caller's account.
     pub async fn begin(&self, caller: &Caller) -> Result<TenantTx, Error> {
-        self.begin_as(caller.account_id(), caller.actor()).await
+        self.begin_in(caller.account_id(), caller.actor()).await
     }
 
     /// A transaction inside the account that a task found by itself.
     pub async fn begin_system(&self, system: System) -> Result<TenantTx, Error> {
-        self.begin_as(system.account_id(), Actor::System(system.task())).await
+        self.begin_in(system.account_id(), Actor::System(system.task())).await
     }
 
     /// A transaction inside an account that another service named in its answer to a question of
@@ -106,7 +110,7 @@ impl Db {
         account_id: i64,
         task: &'static str,
     ) -> Result<TenantTx, Error> {
-        self.begin_as(account_id, Actor::System(task)).await
+        self.begin_in(account_id, Actor::System(task)).await
     }
 
     /// Single reads that precede a tenant.
@@ -116,8 +120,14 @@ impl Db {
 
     /// A transaction that reaches no account's rows, only what belongs to none.
     pub async fn begin_without_tenant(&self, task: &'static str) -> Result<TenantTx, Error> {
-        // Accounts begin at 1.
-        self.begin_as(0, Actor::System(task)).await
+        let place = self.places.take_nobodys().await?;
+        self.begin_as(NOBODY, Actor::System(task), Some(place)).await
+    }
+
+    /// The same for what the service does by itself, one after the other: it waits behind no
+    /// caller.
+    pub async fn begin_in_background(&self, task: &'static str) -> Result<TenantTx, Error> {
+        self.begin_as(NOBODY, Actor::System(task), None).await
     }
 
     /// Deletes what has expired.
@@ -138,8 +148,17 @@ impl Db {
         }
     }
 
-    async fn begin_as(&self, account_id: i64, actor: Actor) -> Result<TenantTx, Error> {
+    async fn begin_in(&self, account_id: i64, actor: Actor) -> Result<TenantTx, Error> {
         let place = self.places.take(account_id).await?;
+        self.begin_as(account_id, actor, Some(place)).await
+    }
+
+    async fn begin_as(
+        &self,
+        account_id: i64,
+        actor: Actor,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<TenantTx, Error> {
         // One round trip; the account is a number, so there is nothing to escape.
         let begin = format!("BEGIN; SET LOCAL app.account_id = '{account_id}'");
         let tx = self.begin_alive(&begin).await?;

@@ -32,6 +32,8 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Places {
     slots: Arc<[Slot]>,
+    /// Of calls that are not about an account yet.
+    nobodys: Arc<Slot>,
     most_waiting: usize,
     patience: Duration,
 }
@@ -57,8 +59,10 @@ impl Places {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         // A quarter is always somebody else's.
         let each = (size - size / 4).clamp(1, Semaphore::MAX_PERMITS);
-        let slot = || Slot { free: Arc::new(Semaphore::new(each)), waiting: AtomicUsize::new(0) };
+        let slot =
+            move || Slot { free: Arc::new(Semaphore::new(each)), waiting: AtomicUsize::new(0) };
         Self {
+            nobodys: Arc::new(slot()),
             slots: std::iter::repeat_with(slot).take(SLOTS).collect(),
             most_waiting: each.saturating_mul(WAITING_FOR_EACH).max(FEWEST_WAITING),
             patience,
@@ -71,7 +75,15 @@ impl Places {
     /// Where too many of the account's calls wait already, or one waits too long.
     pub async fn take(&self, account_id: i64) -> Result<OwnedSemaphorePermit, Error> {
         let number = usize::try_from(account_id.unsigned_abs() % SLOTS as u64).unwrap_or(0);
-        let slot = &self.slots[number];
+        self.take_in(&self.slots[number]).await
+    }
+
+    /// The same, where it is not known yet whose it is, or never will be.
+    pub async fn take_nobodys(&self) -> Result<OwnedSemaphorePermit, Error> {
+        self.take_in(&self.nobodys).await
+    }
+
+    async fn take_in(&self, slot: &Slot) -> Result<OwnedSemaphorePermit, Error> {
         if let Ok(place) = Arc::clone(&slot.free).try_acquire_owned() {
             return Ok(place);
         }
@@ -107,6 +119,8 @@ mod tests {
         }
         assert!(refused(&places.take(1).await), "a seventh waits, and in vain");
         drop(places.take(2).await.unwrap());
+        // Nor what is nobody's yet.
+        drop(places.take_nobodys().await.unwrap());
         held.pop();
         drop(places.take(1).await.unwrap());
     }
@@ -138,6 +152,7 @@ mod tests {
         let places = Places::of_pool(1, PATIENCE);
         drop(places.take(i64::MIN).await.unwrap());
         drop(places.take(0).await.unwrap());
+        drop(places.take_nobodys().await.unwrap());
         drop(places.take(i64::MAX).await.unwrap());
     }
 }

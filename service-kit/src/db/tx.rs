@@ -21,7 +21,7 @@ use crate::{caller::Actor, clock, error::Error, telemetry::context};
 pub struct TenantTx {
     tx: Transaction<'static, Postgres>,
     /// Given back behind the connection.
-    _place: OwnedSemaphorePermit,
+    _place: Option<OwnedSemaphorePermit>,
     account_id: i64,
     actor: Actor,
     now: DateTime<Utc>,
@@ -33,7 +33,7 @@ pub struct TenantTx {
 impl TenantTx {
     pub(super) fn new(
         tx: Transaction<'static, Postgres>,
-        place: OwnedSemaphorePermit,
+        place: Option<OwnedSemaphorePermit>,
         account_id: i64,
         actor: Actor,
         constraints: &'static [Constraint],

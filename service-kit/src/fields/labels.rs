@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fields, Flaw, Text};
+use super::{Fields, Flaw, Text, beginning};
 
 /// An account's own markings on a row.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,11 +42,6 @@ fn label(key: &str, value: &str) -> Result<(String, String), Flaw> {
         ));
     }
     Ok((key.to_owned(), Text::<255>::parse(value)?.into_string()))
-}
-
-/// As much of a key as is said again: it may be as long as a message, and be of anything.
-fn beginning(key: &str) -> String {
-    key.chars().take(63).flat_map(char::escape_debug).collect()
 }
 
 fn is_key(key: &str) -> bool {

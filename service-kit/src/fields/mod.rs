@@ -216,6 +216,17 @@ impl Fields {
         Some(ids.into_iter().collect())
     }
 
+    /// Refuses a stretch that does not end after it begins.
+    pub fn in_order<T: PartialOrd>(
+        &mut self,
+        (from_field, from): (&str, Option<&T>),
+        (until_field, until): (&str, Option<&T>),
+    ) {
+        if from.zip(until).is_some_and(|(from, until)| from >= until) {
+            self.refuse(until_field, Flaw::bad(format!("must be after {from_field}")));
+        }
+    }
+
     /// Refuses another value for a field that stays as it is, where one is said.
     pub fn stays<T: PartialEq>(&mut self, field: &str, said: Option<T>, is: &T) {
         if said.is_some_and(|said| said != *is) {
@@ -275,6 +286,12 @@ together!(A, B, C, D, E, F, G, H, I);
 together!(A, B, C, D, E, F, G, H, I, J);
 together!(A, B, C, D, E, F, G, H, I, J, K);
 together!(A, B, C, D, E, F, G, H, I, J, K, L);
+
+/// As much of what somebody sent as is said again: it may be as long as a message, and be of
+/// anything.
+pub(crate) fn beginning(text: &str) -> String {
+    text.chars().take(63).flat_map(char::escape_debug).collect()
+}
 
 /// The id of a row, which every row has.
 pub fn id(id: i64) -> Result<i64, Flaw> {

@@ -6,18 +6,31 @@
 
 use std::collections::VecDeque;
 
+use proto::identity::v1 as pb;
 use uuid::Uuid;
 
 use super::kept;
 
 /// A place in the log: right behind the event of this number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::FromRow)]
 pub struct Position {
     pub epoch: Uuid,
     pub number: i64,
 }
 
+impl From<Position> for pb::LogPosition {
+    fn from(position: Position) -> Self {
+        Self { epoch: position.epoch.to_string(), number: position.number }
+    }
+}
+
 impl Position {
+    /// As it was sent, if it can be one.
+    pub fn parse(sent: &pb::LogPosition) -> Option<Self> {
+        let epoch = Uuid::try_parse(&sent.epoch).ok()?;
+        (sent.number >= 0).then_some(Self { epoch, number: sent.number })
+    }
+
     /// Whether whoever stands here has read all that stands before the other place.
     pub fn covers(self, other: Self) -> bool {
         (self.epoch == other.epoch || !kept!(epochs_do_not_compare)) && self.number >= other.number

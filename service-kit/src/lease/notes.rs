@@ -38,12 +38,11 @@ impl Notes {
         note.until = note.until.max(surely_over(now));
     }
 
-    /// A start says how far it has applied the log.
-    pub fn acknowledge(&mut self, start: Uuid, position: Position) {
+    /// A start says how far it has applied the log; whether that is news.
+    pub fn acknowledge(&mut self, start: Uuid, position: Position) -> bool {
         // One that has no note any more holds nothing.
-        if let Some(note) = self.0.get_mut(&start) {
-            note.acknowledged = Some(position);
-        }
+        let Some(note) = self.0.get_mut(&start) else { return false };
+        note.acknowledged.replace(position) != Some(position)
     }
 
     /// Who may hold a lease that was given without the events up to a place. To be asked after
