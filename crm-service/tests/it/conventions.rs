@@ -5,6 +5,7 @@ use crm_service::{CONSTRAINTS, POLICY, SCHEMA};
 use service_kit::testing::{
     TestDatabase,
     catalogue::Rules,
+    contract,
     conventions::{self, connected_as, may_not},
     descriptor,
     plans::{self, Exceptions, Recorded},
@@ -192,6 +193,39 @@ async fn row_security_keeps_accounts_apart() {
 #[test]
 fn every_method_has_one_row_of_policy_and_every_row_a_method() {
     conventions::every_method_has_one_row_of_policy_and_every_row_a_method("crm.v1", POLICY);
+}
+
+/// Who may call what.
+#[rustfmt::skip]
+const CONTRACT: &[contract::Line] = &[
+    ("ClientService", "CreateClient UpdateClient DeleteClient UndeleteClient", "ad [manage_all_clients]"),
+    ("ClientService", "GetClient BatchGetClients ListClients", "A (visibility setting)"),
+    ("ClientService", "ListMyClients GetClientStatistics WatchClients", "A"),
+    ("ClientService", "ImportClients BatchImportClients", "ad [import_data]"),
+    ("ClientService", "ExportClients", "ad [export_data]"),
+    ("PackageService", "CreatePackage UpdatePackage DeletePackage UndeletePackage", "ad [manage_packages]"),
+    ("PackageService", "GetPackage ListPackages", "A"),
+    ("ClientPackageService", "CreateClientPackage UpdateClientPackage CancelClientPackage", "ad [manage_client_packages]"),
+    ("ClientPackageService", "PreviewInstalments GenerateInstalments", "ad [manage_client_packages]"),
+    ("ClientPackageService", "GetClientPackage ListClientPackages", "A"),
+    ("InstalmentService", "CreateInstalment UpdateInstalment CloseInstalment", "ad [manage_instalments]"),
+    ("InstalmentService", "GetInstalment ListInstalments", "A"),
+    ("PaymentService", "CreatePayment AllocatePayment UpdatePayment VoidPayment", "ad [manage_payments]"),
+    ("PaymentService", "RefundPayment DisputePayment ResolveDispute MarkPaymentFailed", "ad [refund_payments]"),
+    ("PaymentService", "GetPayment ListPayments", "A (visibility)"),
+    ("PaymentService", "GetPaymentStatistics", "A"),
+    ("StripeCustomerService", "CreateStripeCustomer UpdateStripeCustomer DeleteStripeCustomer", "ad [manage_stripe]"),
+    ("StripeCustomerService", "GetStripeCustomer ListStripeCustomers", "A"),
+    ("StripeEndpointService", "CreateStripeEndpoint ListStripeEndpoints DeleteStripeEndpoint", "su [manage_stripe_endpoints]"),
+    ("StripeEndpointService", "RotateStripeEndpointSecret ListParkedEvents", "su [manage_stripe_endpoints]"),
+    ("ReportService", "GetRevenueSeries GetReceivables GetTeamPerformance", "ad [view_statistics]"),
+    ("AuditService", "ListAuditEvents", "su [view_audit]"),
+];
+
+/// Security checklist 28 and 29.
+#[test]
+fn the_policy_says_what_the_contract_says() {
+    contract::the_policy_says_what_the_contract_says("crm.v1", CONTRACT, POLICY);
 }
 
 /// Security checklist 35.

@@ -222,6 +222,9 @@ async fn a_dry_run_answers_the_same_and_writes_nothing() {
     many.extend(numbered(600));
     many.push(with_email("C1", "c1@example.com"));
     many.push(pb::Client { country: "NL".into(), ..with_email("C2", "C2@example.com") });
+    many.push(pb::Client { country: "NL".into(), ..with_email("", "C3@example.com") });
+    many.push(pb::Client { country: "XX".into(), ..with_email("", "c4@example.com") });
+    many.push(with_email("", "nobody.new@example.com"));
     let dry = crm.import(&ana, messages(options(ID, true), &many)).await.unwrap();
     assert_eq!(crm.database.digest().await, before);
     let batch =
@@ -235,6 +238,9 @@ async fn a_dry_run_answers_the_same_and_writes_nothing() {
     // The same id is still good for the import itself.
     let wet = crm.import(&ana, messages(options(ID, false), &many)).await.unwrap();
     assert_eq!(dry.outcomes(), wet.outcomes());
+    assert_eq!(dry.results.len(), many.len());
+    let places = many.len() - 3..many.len() - 1;
+    assert_eq!(dry.outcomes()[places], [Outcome::Updated, Outcome::Refused]);
     assert_eq!(dry.totals, wet.totals);
     let batch = pb::BatchImportClientsRequest { dry_run: false, ..batch };
     crm.import_batch(&ana, batch).await.unwrap();

@@ -397,7 +397,10 @@ impl AuthService for Auth {
                 lock_live(&mut tx, id, "employee_id").await?;
                 revoke_all_of(&mut tx, id).await?
             }
-            Some(Target::EmployeeId(id)) => {
+            Some(Target::EmployeeId(said)) => {
+                let mut fields = Fields::default();
+                let said = fields.take("employee_id", id(said));
+                let (id,) = fields.all((said,))?;
                 let employee = lock_live(&mut tx, id, "employee_id").await?;
                 if !caller.is(id) {
                     check_manages(&caller, &employee)?;

@@ -502,6 +502,9 @@ async fn whoever_manages_somebody_may_end_all_they_are_signed_in_with() {
     let refused = refusal(identity.revoke_all(&ana, Some(Target::WholeAccount(false))).await);
     assert_eq!(refused.code, Code::InvalidArgument);
     assert_eq!(refused.fields, ["whole_account"]);
+    let refused = refusal(identity.revoke_all(&ana, Some(Target::EmployeeId(0))).await);
+    assert_eq!(refused.said(), (Code::InvalidArgument, "MISSING_FIELDS"));
+    assert_eq!(refused.fields, ["employee_id"]);
     assert_eq!(identity.digest().await, before);
 
     assert_eq!(identity.revoke_all(&admin, of(&bob)).await.unwrap(), 2);

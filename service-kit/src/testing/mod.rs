@@ -11,6 +11,7 @@
 
 pub mod catalogue;
 pub mod cluster;
+pub mod contract;
 pub mod conventions;
 pub mod descriptor;
 pub mod health;

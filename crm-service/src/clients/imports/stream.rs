@@ -9,7 +9,10 @@ use std::{
 
 use futures::stream::{BoxStream, StreamExt, try_unfold};
 use prost::Message;
-use proto::crm::v1::{self as pb, ImportOutcome as Outcome};
+use proto::{
+    common::v1::ErrorReason as Reason,
+    crm::v1::{self as pb, ImportOutcome as Outcome},
+};
 use service_kit::{
     auth::Guard,
     caller::Caller,
@@ -24,7 +27,7 @@ use tonic::{Status, Streaming};
 use super::{
     chunk::{Chunk, Places, Tries},
     mark::Mark,
-    model::{MOST_ROWS, Totals, email_key, employees, number, result},
+    model::{self, MOST_ROWS, Totals, email_key, employees, number},
 };
 use crate::directory::Directory;
 
@@ -182,7 +185,7 @@ impl Import {
         self.look_again().await?;
         let first = self.row_number + 1;
         let known = self.pass_over(rows)?;
-        let mut results = vec![result(Outcome::AlreadyApplied, 0); known];
+        let mut results = vec![model::result(Outcome::AlreadyApplied, 0); known];
         let fresh = &rows[known..];
         if !fresh.is_empty() {
             results.extend(self.take_effect(fresh).await?);
@@ -259,21 +262,30 @@ impl Rehearsal {
     /// Makes results what they would be if the rows before had taken effect.
     fn remember(&mut self, rows: &[pb::Client], results: &mut [pb::ImportResult]) {
         for (row, result) in rows.iter().zip(results) {
+            let Some(key) = email_key(row).map(|key| hash(&key)) else { continue };
+            if lacks_what_a_new_one_needs(result) && self.0.contains_key(&key) {
+                *result = model::result(Outcome::Updated, 0);
+            }
             if result.outcome() != Outcome::Created {
                 continue;
             }
-            let Some(key) = email_key(row) else { continue };
             if self.0.len() == Self::MOST {
                 self.0.clear();
             }
-            let hash = hash(&row.encode_to_vec());
-            match self.0.insert(self::hash(&key), hash) {
+            let row = hash(&row.encode_to_vec());
+            match self.0.insert(key, row) {
                 None => {}
-                Some(before) if before == hash => result.outcome = Outcome::Unchanged.into(),
+                Some(before) if before == row => result.outcome = Outcome::Unchanged.into(),
                 Some(_) => result.outcome = Outcome::Updated.into(),
             }
         }
     }
+}
+
+/// Whether a row was refused for nothing but what it may leave out once there is a client.
+fn lacks_what_a_new_one_needs(result: &pb::ImportResult) -> bool {
+    let fields: Vec<_> = result.violations.iter().map(|it| it.field.as_str()).collect();
+    result.reason() == Reason::MissingFields && fields == ["first_name"]
 }
 
 fn hash(value: &(impl Hash + ?Sized)) -> u64 {
