@@ -2,10 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod accounts;
+mod addresses;
 mod api_keys;
 mod audit;
+mod authority;
 mod conventions;
+mod credentials;
 mod directory;
+mod employee_lists;
+mod employee_updates;
 mod employees;
 mod environment;
 mod feeds;
@@ -16,6 +21,7 @@ mod invitations;
 mod isolation;
 mod jwks;
 mod leases;
+mod letter_limits;
 mod limits;
 mod login;
 mod mail;
@@ -28,6 +34,7 @@ mod recovery;
 mod releases;
 mod repeats;
 mod roles;
+mod session_ends;
 mod sessions;
 mod sign_up;
 mod smtp;

@@ -1,25 +1,20 @@
 //! Sessions on devices, and the tokens that go with them.
 
-use std::{collections::BTreeSet, time::Duration};
-
+use crate::support::{
+    Identity, PASSWORD, Person, bearing, create_employee, issue_tokens, renamed, signed,
+    with_checksum,
+};
 use proto::{
     common::v1::{ErrorReason, Permission, Role},
     identity::v1::{self as pb, actor::Kind, revoke_all_sessions_request::Target},
 };
-use service_kit::{
-    keys::Keyring,
-    testing::refusal::{Refusal, refusal},
-};
+use service_kit::testing::refusal::refusal;
+use std::{collections::BTreeSet, time::Duration};
 use tonic::{Code, Request, Status};
-
-use crate::support::{
-    Identity, PASSWORD, Person, bearing, code_in, coming_from, create_api_key, create_employee,
-    is_nowhere_in, issue_tokens, old_and_new, renamed, signed, with_checksum,
-};
 
 const STATEMENTS: &str = "rpc_statements_total{service=\"identity-service\",method=\"identity.v1.AuthService/IssueTokens\"}";
 
-fn reason<T: std::fmt::Debug>(answer: Result<T, Status>) -> String {
+pub fn reason<T: std::fmt::Debug>(answer: Result<T, Status>) -> String {
     refusal(answer).reason
 }
 
@@ -33,12 +28,12 @@ impl Identity {
         self.database.execute(&format!("UPDATE identity.sessions SET {}", moved.join(", "))).await;
     }
 
-    async fn is_taken(&self, credential: &str) -> bool {
+    pub async fn is_taken(&self, credential: &str) -> bool {
         self.me(credential).await.is_ok()
     }
 
     /// The actions that the audit knows, and how often.
-    async fn audited(&self, action: &str) -> i64 {
+    pub async fn audited(&self, action: &str) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM identity.audit_events WHERE action = $1")
             .bind(action)
             .fetch_one(&self.database.owner)
@@ -46,13 +41,13 @@ impl Identity {
             .unwrap()
     }
 
-    async fn revoke_all(&self, by: &Person, target: Option<Target>) -> Result<i64, Status> {
+    pub async fn revoke_all(&self, by: &Person, target: Option<Target>) -> Result<i64, Status> {
         let request = pb::RevokeAllSessionsRequest { target };
         let answer = self.auth().revoke_all_sessions(signed(by, request)).await?;
         Ok(answer.into_inner().revoked_count)
     }
 
-    async fn revoke(&self, credential: &str, id: i64) -> Result<(), Status> {
+    pub async fn revoke(&self, credential: &str, id: i64) -> Result<(), Status> {
         let request = bearing(credential, pb::RevokeSessionRequest { id });
         self.auth().revoke_session(request).await.map(drop)
     }
@@ -252,7 +247,7 @@ async fn a_token_two_generations_old_has_no_grace() {
 }
 
 /// A secret with another letter in the part that proves it, and the checksum that goes with it.
-fn forged(secret: &str) -> String {
+pub fn forged(secret: &str) -> String {
     let (body, _) = secret.rsplit_once('_').unwrap();
     let (kept, last) = body.split_at(body.len() - 1);
     with_checksum(&format!("{kept}{}", if last == "0" { "1" } else { "0" }))
@@ -358,202 +353,6 @@ async fn without_rotation_a_refresh_token_keeps_its_worth() {
     assert_eq!(reason(identity.refresh(&token).await), "TOKEN_REVOKED");
 }
 
-/// Security checklist 26.
-#[tokio::test]
-async fn people_see_their_own_sessions_and_nobody_elses() {
-    let identity = Identity::with_limits().await;
-    let ana = identity.sign_up("ana").await;
-    let bob = identity.add(&ana, "bob", Role::Employee).await;
-    let request = issue_tokens(&ana.email, PASSWORD, "Ana's phone");
-    let request = coming_from("203.0.113.77", request);
-    let phone = identity.auth().issue_tokens(request).await.unwrap().into_inner();
-    let laptop = identity.open_session(&ana, "").await;
-    identity.open_session(&bob, "Bob's phone").await;
-
-    let sessions = identity.sessions(&phone.access_token).await;
-    let shown: Vec<_> = sessions
-        .iter()
-        .map(|one| (one.device_label.as_str(), one.network.as_str(), one.is_current))
-        .collect();
-    assert_eq!(shown, [("", "127.0.0.0/24", false), ("Ana's phone", "203.0.113.0/24", true)]);
-    assert_eq!(sessions[0].expire_time, laptop.refresh_expire_time);
-    assert_eq!(sessions[1].create_time, sessions[1].last_seen_time);
-
-    let pair = identity.refresh(&phone.refresh_token).await.unwrap();
-    let after = identity.sessions(&pair.access_token).await;
-    assert!(after[1].is_current && after[1].id == sessions[1].id);
-    assert!(after[1].last_seen_time != sessions[1].last_seen_time);
-    assert_eq!(after[1].create_time, sessions[1].create_time);
-    let by_employee_token = identity.sessions(&ana.token).await;
-    assert!(by_employee_token.iter().all(|session| !session.is_current));
-    let [of_bob] = identity.sessions(&bob.token).await.try_into().unwrap();
-    assert_eq!(of_bob.device_label, "Bob's phone");
-}
-
-/// Security checklist 19, 26 and 35.
-#[tokio::test]
-async fn one_session_is_ended_by_its_owner_alone() {
-    let identity = Identity::start().await;
-    let ana = identity.sign_up("ana").await;
-    let bob = identity.add(&ana, "bob", Role::Employee).await;
-    let carol = identity.sign_up("carol").await;
-    let session = identity.open_session(&ana, "").await;
-    let kept = identity.open_session(&ana, "").await;
-    let id = identity.sessions(&session.access_token).await[1].id;
-
-    let before = identity.digest().await;
-    let mut answers = Vec::new();
-    for (by, id) in [(&bob, id), (&carol, id), (&bob, 999_999), (&carol, 999_999)] {
-        let refused = refusal(identity.revoke(&by.token, id).await);
-        assert_eq!(refused.said(), (Code::NotFound, "NOT_FOUND"));
-        answers.push(refused);
-    }
-    assert!(answers.iter().all(|refused| refused == &answers[0]), "{answers:#?}");
-    let refused = refusal(identity.revoke(&ana.token, 0).await);
-    assert_eq!((refused.code, refused.fields), (Code::InvalidArgument, vec!["id".to_owned()]));
-    assert_eq!(identity.digest().await, before);
-
-    identity.revoke(&kept.access_token, id).await.unwrap();
-    assert_eq!(reason(identity.me(&session.access_token).await), "TOKEN_REVOKED");
-    assert_eq!(reason(identity.refresh(&session.refresh_token).await), "TOKEN_REVOKED");
-    assert!(identity.is_taken(&kept.access_token).await && identity.is_taken(&ana.token).await);
-    assert_eq!(reason(identity.revoke(&kept.access_token, id).await), "NOT_FOUND");
-    let own = identity.sessions(&kept.access_token).await[0].id;
-    identity.revoke(&kept.access_token, own).await.unwrap();
-    assert_eq!(reason(identity.me(&kept.access_token).await), "TOKEN_REVOKED");
-    assert_eq!(identity.audited("session.revoke").await, 2);
-}
-
-/// Security checklist 19.
-#[tokio::test]
-async fn ending_the_others_leaves_the_credential_one_calls_with() {
-    let identity = Identity::start().await;
-    let ana = identity.sign_up("ana").await;
-    let bob = identity.add(&ana, "bob", Role::Employee).await;
-    let [one, two, calling] = [
-        identity.open_session(&ana, "one").await,
-        identity.open_session(&ana, "two").await,
-        identity.open_session(&ana, "calling").await,
-    ];
-    let of_bob = identity.open_session(&bob, "").await;
-    let request = || pb::RevokeOtherSessionsRequest {};
-    let from_session = bearing(&calling.access_token, request());
-    let answer = identity.auth().revoke_other_sessions(from_session).await.unwrap().into_inner();
-    assert_eq!(answer.revoked_count, 3, "two sessions and the employee token");
-    for ended in [&one.access_token, &two.access_token, &ana.token] {
-        assert_eq!(reason(identity.me(ended).await), "TOKEN_REVOKED");
-    }
-    assert!(identity.is_taken(&calling.access_token).await);
-    identity.refresh(&calling.refresh_token).await.unwrap();
-
-    let ana = identity.log_in(&ana.email).await;
-    let answer = identity.auth().revoke_other_sessions(signed(&ana, request())).await.unwrap();
-    assert_eq!(answer.into_inner().revoked_count, 1);
-    assert_eq!(reason(identity.me(&calling.access_token).await), "TOKEN_REVOKED");
-    assert!(identity.is_taken(&ana.token).await);
-    let answer = identity.auth().revoke_other_sessions(signed(&ana, request())).await.unwrap();
-    assert_eq!(answer.into_inner().revoked_count, 0);
-    assert!(identity.is_taken(&of_bob.access_token).await && identity.is_taken(&bob.token).await);
-}
-
-/// Security checklist 26 and 30: of oneself.
-#[tokio::test]
-async fn ending_all_ends_the_credential_one_calls_with_too() {
-    let identity = Identity::start().await;
-    let ana = identity.sign_up("ana").await;
-    let bob = identity.add(&ana, "bob", Role::Employee).await;
-    let sessions = [identity.open_session(&bob, "").await, identity.open_session(&bob, "").await];
-    assert_eq!(identity.revoke_all(&bob, None).await.unwrap(), 3);
-    assert_eq!(reason(identity.me(&bob.token).await), "TOKEN_REVOKED");
-    for session in &sessions {
-        assert_eq!(reason(identity.me(&session.access_token).await), "TOKEN_REVOKED");
-        assert_eq!(reason(identity.refresh(&session.refresh_token).await), "TOKEN_REVOKED");
-    }
-    assert!(identity.is_taken(&ana.token).await);
-    let bob = identity.log_in(&bob.email).await;
-    assert_eq!(identity.revoke_all(&bob, Some(Target::EmployeeId(bob.id))).await.unwrap(), 1);
-}
-
-/// Security checklist 26, 30 and 35: of others.
-#[tokio::test]
-async fn whoever_manages_somebody_may_end_all_they_are_signed_in_with() {
-    let identity = Identity::start().await;
-    let ana = identity.sign_up("ana").await;
-    let admin = identity.add(&ana, "admin", Role::Admin).await;
-    let bob = identity.add(&ana, "bob", Role::Employee).await;
-    let carol = identity.sign_up("carol").await;
-    let session = identity.open_session(&bob, "").await;
-    let of = |person: &Person| Some(Target::EmployeeId(person.id));
-
-    let before = identity.digest().await;
-    for (by, target, said) in [
-        (&bob, of(&admin), (Code::PermissionDenied, "ROLE_REQUIRED")),
-        (&bob, of(&ana), (Code::PermissionDenied, "ROLE_REQUIRED")),
-        (&admin, of(&ana), (Code::PermissionDenied, "RANK_TOO_LOW")),
-        (&ana, of(&carol), (Code::NotFound, "NOT_FOUND")),
-        (&carol, of(&bob), (Code::NotFound, "NOT_FOUND")),
-        (&ana, Some(Target::EmployeeId(999_999)), (Code::NotFound, "NOT_FOUND")),
-        (&bob, Some(Target::WholeAccount(true)), (Code::PermissionDenied, "ROLE_REQUIRED")),
-        (&admin, Some(Target::WholeAccount(true)), (Code::PermissionDenied, "ROLE_REQUIRED")),
-    ] {
-        let refused = refusal(identity.revoke_all(by, target).await);
-        assert_eq!(refused.said(), said, "{} {target:?}", by.email);
-    }
-    let refused = refusal(identity.revoke_all(&ana, Some(Target::WholeAccount(false))).await);
-    assert_eq!(refused.code, Code::InvalidArgument);
-    assert_eq!(refused.fields, ["whole_account"]);
-    let refused = refusal(identity.revoke_all(&ana, Some(Target::EmployeeId(0))).await);
-    assert_eq!(refused.said(), (Code::InvalidArgument, "MISSING_FIELDS"));
-    assert_eq!(refused.fields, ["employee_id"]);
-    assert_eq!(identity.digest().await, before);
-
-    assert_eq!(identity.revoke_all(&admin, of(&bob)).await.unwrap(), 2);
-    for ended in [&bob.token, &session.access_token] {
-        assert_eq!(reason(identity.me(ended).await), "TOKEN_REVOKED");
-    }
-    assert!(identity.is_taken(&admin.token).await);
-    assert_eq!(identity.revoke_all(&admin, of(&bob)).await.unwrap(), 0);
-}
-
-/// Security checklist 26: of everyone.
-#[tokio::test]
-async fn a_super_admin_may_sign_the_whole_account_out() {
-    let identity = Identity::start().await;
-    let ana = identity.sign_up("ana").await;
-    let bob = identity.add(&ana, "bob", Role::Employee).await;
-    let carol = identity.sign_up("carol").await;
-    let session = identity.open_session(&bob, "").await;
-    let of_carol = identity.open_session(&carol, "").await;
-    let key = identity.api_key(&ana, &[]).await;
-    let ended = identity.revoke_all(&ana, Some(Target::WholeAccount(true))).await.unwrap();
-    assert_eq!(ended, 3, "two tokens and a session");
-    for ended in [&ana.token, &bob.token, &session.access_token] {
-        assert_eq!(reason(identity.me(ended).await), "TOKEN_REVOKED");
-    }
-    for kept in [&carol.token, &of_carol.access_token] {
-        assert!(identity.is_taken(kept).await);
-    }
-    identity.validated(&key).await;
-}
-
-/// Security checklist 19.
-#[tokio::test]
-async fn logging_out_with_an_access_token_ends_its_session_and_no_other() {
-    let identity = Identity::start().await;
-    let ana = identity.sign_up("ana").await;
-    let session = identity.open_session(&ana, "").await;
-    let other = identity.open_session(&ana, "").await;
-    let log_out = || bearing(&session.access_token, pb::LogoutRequest {});
-    identity.auth().logout(log_out()).await.unwrap();
-    assert_eq!(reason(identity.me(&session.access_token).await), "TOKEN_REVOKED");
-    assert_eq!(reason(identity.refresh(&session.refresh_token).await), "TOKEN_REVOKED");
-    assert!(identity.is_taken(&other.access_token).await && identity.is_taken(&ana.token).await);
-    identity.auth().logout(log_out()).await.unwrap();
-    assert_eq!(identity.audited("session.log_out").await, 1, "a repeat does nothing");
-    identity.auth().logout(signed(&ana, pb::LogoutRequest {})).await.unwrap();
-    assert!(identity.is_taken(&other.access_token).await);
-}
-
 #[tokio::test]
 async fn an_access_token_whose_time_is_over_calls_nothing_but_still_logs_out() {
     let identity = Identity::set_up(|settings| {
@@ -571,281 +370,6 @@ async fn an_access_token_whose_time_is_over_calls_nothing_but_still_logs_out() {
     identity.auth().logout(log_out).await.unwrap();
     assert_eq!(reason(identity.refresh(&pair.refresh_token).await), "TOKEN_REVOKED");
     assert!(identity.is_taken(&ana.token).await);
-}
-
-/// Security checklist 19: the next call knows.
-#[tokio::test]
-async fn what_happens_to_a_person_is_seen_at_the_next_call_of_the_same_access_token() {
-    let identity = Identity::start().await;
-    let ana = identity.sign_up("ana").await;
-    let bob = identity.add(&ana, "bob", Role::Employee).await;
-    let session = identity.open_session(&bob, "").await;
-    let token = session.access_token.as_str();
-
-    identity.set_role(&ana, bob.id, Role::Admin).await.unwrap();
-    assert_eq!(identity.validated(token).await.role, i32::from(Role::Admin));
-    identity.set_role(&ana, bob.id, Role::Employee).await.unwrap();
-    assert_eq!(identity.validated(token).await.permissions, Vec::<i32>::new());
-    identity.grant(&ana, bob.id, &[Permission::ViewPayments]).await.unwrap();
-    let found = identity.validated(token).await;
-    assert_eq!(found.permissions, [i32::from(Permission::ViewPayments)]);
-
-    identity.set_active(&ana, bob.id, false).await.unwrap();
-    assert_eq!(reason(identity.me(token).await), "EMPLOYEE_INACTIVE");
-    assert_eq!(identity.not_validated(token).await, ErrorReason::EmployeeInactive);
-    assert_eq!(reason(identity.refresh(&session.refresh_token).await), "EMPLOYEE_INACTIVE");
-    identity.set_active(&ana, bob.id, true).await.unwrap();
-    assert!(identity.is_taken(token).await);
-
-    identity.delete(&ana, bob.id).await.unwrap();
-    assert_eq!(reason(identity.me(token).await), "TOKEN_REVOKED");
-    assert_eq!(reason(identity.refresh(&session.refresh_token).await), "TOKEN_REVOKED");
-}
-
-/// Closing signs everyone out; the super admin's new session is good for reopening.
-#[tokio::test]
-async fn in_a_closed_account_a_session_opens_it_again_and_does_nothing_else() {
-    let identity = Identity::start().await;
-    let ana = identity.sign_up("ana").await;
-    let bob = identity.add(&ana, "bob", Role::Admin).await;
-    let before = identity.open_session(&ana, "").await;
-    let close = signed(&ana, pb::CloseAccountRequest::default());
-    identity.accounts().close_account(close).await.unwrap();
-    assert_eq!(reason(identity.me(&before.access_token).await), "TOKEN_REVOKED");
-    let refused =
-        refusal(identity.auth().issue_tokens(issue_tokens(&bob.email, PASSWORD, "")).await);
-    assert_eq!(refused.said(), (Code::FailedPrecondition, "ACCOUNT_CLOSED"));
-
-    let session = identity.open_session(&ana, "").await;
-    assert_eq!(reason(identity.refresh(&session.refresh_token).await), "ACCOUNT_CLOSED");
-    let token = session.access_token.as_str();
-    assert!(identity.is_taken(token).await);
-    assert_eq!(identity.not_validated(token).await, ErrorReason::AccountClosed);
-    let list = identity.auth().list_sessions(bearing(token, pb::ListSessionsRequest {})).await;
-    assert_eq!(reason(list), "ACCOUNT_CLOSED");
-    let reopen = bearing(token, pb::ReopenAccountRequest::default());
-    identity.accounts().reopen_account(reopen).await.unwrap();
-    identity.validated(token).await;
-    assert_eq!(identity.sessions(token).await.len(), 1);
-    identity.refresh(&session.refresh_token).await.unwrap();
-}
-
-/// Security checklist 21.
-#[tokio::test]
-async fn emptying_any_table_of_credentials_only_logs_people_out() {
-    let identity = Identity::start().await;
-    let ana = identity.sign_up("ana").await;
-    let live = identity.open_session(&ana, "").await;
-    let ended = identity.open_session(&ana, "").await;
-    let key = identity.api_key(&ana, &[Permission::ManageEmployees]).await;
-    identity.auth().logout(bearing(&ended.access_token, pb::LogoutRequest {})).await.unwrap();
-
-    identity.database.execute("TRUNCATE identity.revoked_sessions").await;
-    assert_eq!(reason(identity.me(&ended.access_token).await), "TOKEN_INVALID");
-    assert_eq!(reason(identity.refresh(&ended.refresh_token).await), "TOKEN_INVALID");
-    assert!(identity.is_taken(&live.access_token).await);
-    identity.database.execute("TRUNCATE identity.sessions").await;
-    assert_eq!(reason(identity.me(&live.access_token).await), "TOKEN_INVALID");
-    assert_eq!(reason(identity.refresh(&live.refresh_token).await), "TOKEN_INVALID");
-    identity.database.execute("TRUNCATE identity.api_keys").await;
-    assert_eq!(identity.not_validated(&key).await, ErrorReason::TokenInvalid);
-    assert!(identity.is_taken(&ana.token).await);
-}
-
-/// Security checklist 13 and 16.
-#[tokio::test]
-async fn nothing_that_was_issued_is_found_in_the_database() {
-    let identity = Identity::start().await;
-    let ana = identity.sign_up("ana").await;
-    let session = identity.open_session(&ana, "").await;
-    let pair = identity.refresh(&session.refresh_token).await.unwrap();
-    let mut request = create_api_key(&[]);
-    request.request_id = "6f1c1f5e-8f0a-4c52-9d3c-0a5b6c7d8e9f".to_owned();
-    let key = identity.api_keys().create_api_key(signed(&ana, request)).await.unwrap();
-    let key = key.into_inner().secret;
-    let changed = pb::ChangePasswordRequest {
-        old_password: PASSWORD.to_owned(),
-        new_password: "another horse battery".to_owned(),
-    };
-    let changed = bearing(&pair.access_token, changed);
-    let changed = identity.auth().change_password(changed).await.unwrap().into_inner();
-
-    let invitation = Some(pb::Invitation { email: "bob@example.com".into(), ..Default::default() });
-    let invite = pb::InviteEmployeeRequest { invitation, ..Default::default() };
-    let invite = bearing(&changed.token, invite);
-    identity.employees().invite_employee(invite).await.unwrap();
-    let ask = pb::RequestPasswordResetRequest { email: ana.email.clone(), ..Default::default() };
-    identity.auth().request_password_reset(ask).await.unwrap();
-    let letters = [
-        identity.letter(&ana.email, "Confirm your e-mail").await,
-        identity.letter(&ana.email, "Choose a new password").await,
-        identity.letter("bob@example.com", "Invitation").await,
-    ];
-    let [verify, reset, join] = letters.each_ref().map(|letter| code_in(letter));
-
-    let dump = identity.database.dump().await;
-    assert!(dump.contains("ana@example.com") && dump.contains("robot"), "what is no secret is");
-    assert!(!is_nowhere_in(&dump, "ana@example.com"), "and would be found");
-    for issued in [
-        PASSWORD,
-        "another horse battery",
-        &ana.token,
-        &changed.token,
-        &session.access_token,
-        &session.refresh_token,
-        &pair.access_token,
-        &pair.refresh_token,
-        &key,
-        verify,
-        reset,
-        join,
-    ] {
-        assert!(is_nowhere_in(&dump, issued), "{issued}");
-    }
-}
-
-/// Security checklist 24.
-#[tokio::test]
-async fn tokens_of_another_installation_are_worth_nothing_here() {
-    let here = Identity::start().await;
-    let there = Identity::start().await;
-    // The same ids in both.
-    let ana = here.sign_up("ana").await;
-    let eve = there.sign_up("ana").await;
-    assert_eq!((ana.id, ana.account_id), (eve.id, eve.account_id));
-    here.open_session(&ana, "").await;
-    let forged = there.open_session(&eve, "").await;
-    assert_eq!(reason(here.me(&forged.access_token).await), "TOKEN_INVALID");
-    assert_eq!(here.not_validated(&forged.access_token).await, ErrorReason::TokenInvalid);
-    assert_eq!(reason(here.refresh(&forged.refresh_token).await), "TOKEN_INVALID");
-    let logout = here.auth().logout(bearing(&forged.access_token, pb::LogoutRequest {})).await;
-    assert_eq!(reason(logout), "TOKEN_INVALID");
-    assert_eq!(here.sessions(&ana.token).await.len(), 1);
-}
-
-/// Security checklist 19: on every replica.
-#[tokio::test]
-async fn two_processes_on_one_database_agree_at_every_moment() {
-    let one = Identity::start().await;
-    let two = one.replica().await;
-    let ana = one.sign_up("ana").await;
-    assert_eq!(two.log_in(&ana.email).await.token, ana.token);
-    let session = one.open_session(&ana, "").await;
-    assert!(two.is_taken(&session.access_token).await);
-    let pair = two.refresh(&session.refresh_token).await.unwrap();
-    let repeated = one.refresh(&session.refresh_token).await.unwrap();
-    assert_eq!(repeated.refresh_token, pair.refresh_token);
-    assert!(one.is_taken(&pair.access_token).await);
-    let key = two.api_key(&ana, &[]).await;
-    one.validated(&key).await;
-
-    two.auth().logout(bearing(&pair.access_token, pb::LogoutRequest {})).await.unwrap();
-    assert_eq!(reason(one.me(&session.access_token).await), "TOKEN_REVOKED");
-    one.auth().logout(signed(&ana, pb::LogoutRequest {})).await.unwrap();
-    assert_eq!(reason(two.me(&ana.token).await), "TOKEN_REVOKED");
-}
-
-/// Security checklist 19: on every replica, whatever kind of credential.
-#[tokio::test]
-async fn what_happens_to_a_person_in_one_process_holds_at_the_next_call_to_another() {
-    let one = Identity::start().await;
-    let two = one.replica().await;
-    let ana = one.sign_up("ana").await;
-    let bob = one.add(&ana, "bob", Role::SuperAdmin).await;
-    let session = one.open_session(&bob, "").await;
-    let key = one.api_key(&bob, &[Permission::ViewAudit, Permission::ManageRoles]).await;
-    let credentials = [&bob.token, &session.access_token];
-    let all = [&bob.token, &session.access_token, &key];
-    let holds = |found: &pb::Identity, permission: Permission| {
-        found.permissions.contains(&permission.into())
-    };
-    for credential in all {
-        assert!(holds(&two.validated(credential).await, Permission::ViewAudit));
-    }
-
-    one.set_role(&ana, bob.id, Role::Admin).await.unwrap();
-    for credential in all {
-        let found = two.validated(credential).await;
-        assert!(!holds(&found, Permission::ViewAudit) && holds(&found, Permission::ManageRoles));
-    }
-    one.grant(&ana, bob.id, &[Permission::ViewAudit]).await.unwrap();
-    for credential in all {
-        assert!(holds(&two.validated(credential).await, Permission::ViewAudit));
-    }
-    one.set_active(&ana, bob.id, false).await.unwrap();
-    for credential in credentials {
-        assert_eq!(reason(two.me(credential).await), "EMPLOYEE_INACTIVE");
-    }
-    assert_ne!(two.not_validated(&key).await, ErrorReason::Unspecified);
-    one.set_active(&ana, bob.id, true).await.unwrap();
-    for credential in all {
-        two.validated(credential).await;
-    }
-
-    let (old_password, new_password) = (PASSWORD.into(), "another horse battery".into());
-    let change = pb::ChangePasswordRequest { old_password, new_password };
-    let changed = one.auth().change_password(bearing(&session.access_token, change)).await;
-    let changed = changed.unwrap().into_inner().token;
-    assert_eq!(reason(two.me(&bob.token).await), "TOKEN_REVOKED");
-    assert!(two.is_taken(&changed).await && two.is_taken(&session.access_token).await);
-
-    one.delete(&ana, bob.id).await.unwrap();
-    for credential in [&changed, &session.access_token] {
-        assert_eq!(reason(two.me(credential).await), "TOKEN_REVOKED");
-    }
-    assert_eq!(two.not_validated(&key).await, ErrorReason::TokenRevoked);
-    assert_eq!(reason(two.refresh(&session.refresh_token).await), "TOKEN_REVOKED");
-    assert!(two.is_taken(&ana.token).await);
-}
-
-/// Security checklist 24: rotation with overlap.
-#[tokio::test]
-async fn tokens_outlive_the_rotation_of_keys_until_their_key_is_gone() {
-    let (old, new) = old_and_new();
-    let before = Identity::start().await.with_keys(&old).await;
-    let ana = before.sign_up("ana").await;
-    let first = before.open_session(&ana, "").await;
-    let kept = before.open_session(&ana, "").await;
-
-    // In between: the old one signs, the new one is known.
-    let between = before.replica_with_keys(&format!("{old},{new}")).await;
-    let after = before.replica_with_keys(&format!("{new},{old}")).await;
-    assert!(after.is_taken(&first.access_token).await);
-    let second = after.refresh(&first.refresh_token).await.unwrap();
-    assert!(after.is_taken(&second.access_token).await);
-    assert!(between.is_taken(&second.access_token).await);
-    assert_eq!(reason(before.me(&second.access_token).await), "TOKEN_INVALID");
-    let third = between.refresh(&second.refresh_token).await.unwrap();
-    let repeated = after.refresh(&second.refresh_token).await.unwrap();
-    after.refresh(&repeated.refresh_token).await.unwrap();
-    assert!(after.is_taken(&third.access_token).await);
-
-    let at_last = before.replica_with_keys(&new).await;
-    assert!(at_last.is_taken(&second.access_token).await);
-    assert_eq!(reason(at_last.me(&kept.access_token).await), "TOKEN_INVALID");
-    assert_eq!(reason(at_last.refresh(&kept.refresh_token).await), "TOKEN_INVALID");
-    let stranger = before.replica_with_keys(&Keyring::generate()).await;
-    assert_eq!(reason(stranger.me(&second.access_token).await), "TOKEN_INVALID");
-}
-
-/// What programs may not do, since they are nobody.
-#[tokio::test]
-async fn an_api_key_has_no_sessions() {
-    let identity = Identity::start().await;
-    let ana = identity.sign_up("ana").await;
-    let key = identity.api_key(&ana, &[]).await;
-    let mut auth = identity.auth();
-    let refused: Vec<Refusal> = vec![
-        refusal(auth.list_sessions(bearing(&key, pb::ListSessionsRequest {})).await),
-        refusal(auth.revoke_session(bearing(&key, pb::RevokeSessionRequest { id: 1 })).await),
-        refusal(auth.revoke_other_sessions(bearing(&key, pb::RevokeOtherSessionsRequest {})).await),
-        refusal(
-            auth.revoke_all_sessions(bearing(&key, pb::RevokeAllSessionsRequest::default())).await,
-        ),
-    ];
-    for refused in refused {
-        assert_eq!(refused.said(), (Code::PermissionDenied, "EMPLOYEES_ONLY"));
-    }
 }
 
 const MOST_SESSIONS: usize = 100;
@@ -909,32 +433,4 @@ async fn a_forged_refresh_token_locks_nothing_and_learns_nothing() {
     identity.revoke(&ana.token, shown.id).await.unwrap();
     assert_eq!(reason(identity.refresh(&session.refresh_token).await), "TOKEN_REVOKED");
     assert_eq!(reason(identity.refresh(&forged).await), "TOKEN_INVALID");
-}
-
-/// A person who changes their password meanwhile comes before or after, and no two wait for each
-/// other.
-#[tokio::test]
-async fn ending_all_of_ones_own_waits_for_whoever_changes_the_person() {
-    let identity = Identity::start().await;
-    let ana = identity.sign_up("ana").await;
-    // In the order in which a password is changed: the person, the codes, the tokens.
-    let mut other = identity.database.owner.begin().await.unwrap();
-    for first in ["UPDATE identity.employees SET name = name", "DELETE FROM identity.codes"] {
-        sqlx::query(first).execute(&mut *other).await.unwrap();
-    }
-    let mut auth = identity.auth();
-    let request = signed(&ana, pb::RevokeAllSessionsRequest { target: None });
-    let call = tokio::spawn(async move { auth.revoke_all_sessions(request).await });
-    let waits = "SELECT count(*) FROM pg_stat_activity
-         WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    for _ in 0..500 {
-        if identity.rows::<(i64,)>(waits).await[0].0 > 0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let ended = sqlx::query("DELETE FROM identity.employee_tokens").execute(&mut *other).await;
-    assert_eq!(ended.unwrap().rows_affected(), 1);
-    other.commit().await.unwrap();
-    assert_eq!(call.await.unwrap().unwrap().into_inner().revoked_count, 0);
 }
