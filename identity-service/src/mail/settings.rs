@@ -27,6 +27,8 @@ pub struct MailServer {
     pub port: u16,
     pub encryption: Encryption,
     pub login: Option<Login>,
+    /// `IDENTITY_MAIL_CA_FILE`: who vouches for its certificate, where the world does not.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// What keeps the letters on their way to it from being read.
@@ -75,7 +77,9 @@ fn mail_server(reader: &mut Reader<'_>, url: &Secret) -> Option<MailServer> {
     let allow_plaintext = reader.flag("ALLOW_PLAINTEXT", false);
     let server = MailServer::parse(url.expose(), allow_plaintext);
     // The value itself holds the password: it is not repeated.
-    server.map_err(|flaw| reader.problem(format!("IDENTITY_MAIL_URL {flaw}."))).ok()
+    let server = server.map_err(|flaw| reader.problem(format!("IDENTITY_MAIL_URL {flaw}."))).ok();
+    let ca_file = reader.text("IDENTITY_MAIL_CA_FILE").map(PathBuf::from);
+    server.map(|server| MailServer { ca_file, ..server })
 }
 
 const FORM: &str = "is not a URL such as smtps://user:password@mail.example.com:465 or \
@@ -94,6 +98,7 @@ impl MailServer {
         Ok(Self {
             port: url.port().unwrap_or(encryption.usual_port()),
             login: Login::of(&url)?,
+            ca_file: None,
             encryption,
             host,
         })

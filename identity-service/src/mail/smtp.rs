@@ -1,6 +1,6 @@
 //! How does a letter reach a mail server, and what does it mean if it does not?
 
-use std::time::Duration;
+use std::{fmt, fs, time::Duration};
 
 use lettre::{
     Address,
@@ -8,7 +8,7 @@ use lettre::{
     transport::smtp::{
         self,
         authentication::{Credentials, DEFAULT_MECHANISMS},
-        client::{AsyncSmtpConnection, TlsParameters},
+        client::{AsyncSmtpConnection, Certificate, TlsParameters},
         commands::{Data, Mail, Rcpt},
         extension::{ClientId, Extension, MailBodyParameter, MailParameter},
     },
@@ -53,17 +53,9 @@ enum Failure {
 
 impl Smtp {
     pub fn new(server: &MailServer, from: &Mailbox) -> Result<Self, StartError> {
-        let tls = || {
-            TlsParameters::new(server.host.clone()).map_err(|error| {
-                StartError::new(format!(
-                    "IDENTITY_MAIL_URL names a host that TLS cannot be spoken with ({error}): \
-                     write the name in its certificate."
-                ))
-            })
-        };
         let channel = match server.encryption {
-            Encryption::Tls => Channel::Tls(tls()?),
-            Encryption::StartTls => Channel::StartTls(tls()?),
+            Encryption::Tls => Channel::Tls(tls(server)?),
+            Encryption::StartTls => Channel::StartTls(tls(server)?),
             Encryption::None => Channel::Clear,
         };
         Ok(Self {
@@ -107,6 +99,25 @@ impl Smtp {
         }
         Ok(connection)
     }
+}
+
+/// Whom to trust, beside those whom the world trusts, to say that it is this server.
+fn tls(server: &MailServer) -> Result<TlsParameters, StartError> {
+    let mut tls = TlsParameters::builder(server.host.clone());
+    if let Some(file) = &server.ca_file {
+        let unfit = |error: &dyn fmt::Display| {
+            let file = file.display();
+            StartError::new(format!("IDENTITY_MAIL_CA_FILE {file} cannot be read: {error}."))
+        };
+        let pem = fs::read(file).map_err(|error| unfit(&error))?;
+        tls = tls.add_root_certificate(Certificate::from_pem(&pem).map_err(|error| unfit(&error))?);
+    }
+    tls.build().map_err(|error| {
+        StartError::new(format!(
+            "IDENTITY_MAIL_URL names a host that TLS cannot be spoken with ({error}): write the \
+             name in its certificate."
+        ))
+    })
 }
 
 /// Until the recipient is named whatever fails is between the server and us, even if the

@@ -13,6 +13,7 @@ use identity_service::mail::{
     transport::{SendError, Sent, Transport},
 };
 use proto::common::v1::Role;
+use rcgen::{CertifiedKey, KeyPair};
 use service_kit::{
     config::{Reader, Secret, Source},
     fields::Email,
@@ -222,6 +223,7 @@ async fn a_server_without_tls_hears_nothing_where_tls_is_demanded() {
             port: server.port(),
             encryption,
             login: Some(Login { user: Secret::new("me"), password: Secret::new("hunter2") }),
+            ca_file: None,
         });
         let transport = Transport::from_settings(&settings).unwrap();
         let failed = transport.send(&to("ana@example.org", "Hello.\n"), ID).await.unwrap_err();
@@ -244,6 +246,62 @@ async fn a_login_that_the_server_refuses_costs_no_letter() {
     let failed = transport.send(&to("ana@example.org", "Hello.\n"), ID).await.unwrap_err();
     let SendError::Temporary(why) = failed else { panic!("given up: {failed}") };
     assert!(why.contains("535") && !why.contains("hunter2"), "{why}");
+}
+
+#[tokio::test]
+async fn a_letter_goes_by_tls_and_with_a_login_where_that_is_demanded() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, certified) = certified_in(folder.path());
+    let from = ("IDENTITY_MAIL_FROM", "post@example.com");
+    for encryption in [Encryption::StartTls, Encryption::Tls] {
+        let server = SmtpServer::start_with(encryption, &certified, "me", "hunter2").await;
+        let url = format!("smtps://me:hunter2@localhost:{}", server.port());
+        let pairs = [("IDENTITY_MAIL_URL", &*url), ("IDENTITY_MAIL_CA_FILE", &*certificate), from];
+        let mut settings = settings(&pairs);
+        // Of this machine's own a URL asks for no STARTTLS.
+        settings.server.as_mut().unwrap().encryption = encryption;
+        let letter = to("ana@example.org", "Hello.\n");
+        Transport::from_settings(&settings).unwrap().send(&letter, ID).await.unwrap();
+        assert_eq!(only(&server).to, ["ana@example.org"]);
+
+        // With another certificate than the one that is vouched for it hears nothing.
+        settings.server.as_mut().unwrap().ca_file = None;
+        let strange = Transport::from_settings(&settings).unwrap();
+        let failed = strange.send(&letter, ID).await.unwrap_err();
+        assert!(matches!(failed, SendError::Temporary(_)), "{failed}");
+        // And without the log-in it takes nothing.
+        let pairs = [("IDENTITY_MAIL_URL", &*url.replace("hunter2", "wrong")), pairs[1], from];
+        let mut settings = self::settings(&pairs);
+        settings.server.as_mut().unwrap().encryption = encryption;
+        let wrong = Transport::from_settings(&settings).unwrap();
+        let failed = wrong.send(&letter, ID).await.unwrap_err();
+        assert!(failed.to_string().contains("535"), "{failed}");
+        assert_eq!(server.messages().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_none_is_named_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (missing, broken) = (folder.path().join("missing"), folder.path().join("broken"));
+    fs::write(&broken, "-----BEGIN CERTIFICATE-----\n!\n").unwrap();
+    for file in [missing, broken] {
+        let settings = settings(&[
+            ("IDENTITY_MAIL_URL", "smtps://me:hunter2@localhost"),
+            ("IDENTITY_MAIL_CA_FILE", file.to_str().unwrap()),
+            ("IDENTITY_MAIL_FROM", "post@example.com"),
+        ]);
+        let said = Transport::from_settings(&settings).map(|_| ()).unwrap_err().to_string();
+        assert!(said.starts_with("IDENTITY_MAIL_CA_FILE"), "{said}");
+    }
+}
+
+/// The file with a certificate of this machine's name, and what proves that it is one's own.
+fn certified_in(folder: &Path) -> (String, CertifiedKey<KeyPair>) {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let file = folder.join("ca.pem");
+    fs::write(&file, certified.cert.pem()).unwrap();
+    (file.to_str().unwrap().to_owned(), certified)
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ use crate::{
 /// A service whose letters go to a mail server on this port.
 async fn through(port: u16) -> Identity {
     let host = "127.0.0.1".to_owned();
-    let server = MailServer { host, port, encryption: Encryption::None, login: None };
+    let server =
+        MailServer { host, port, encryption: Encryption::None, login: None, ca_file: None };
     Identity::set_up(|settings| settings.mail.server = Some(server)).await
 }
 
