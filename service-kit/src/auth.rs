@@ -246,3 +246,36 @@ impl ServiceSecrets {
 fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// Security checklist 63.
+        #[test]
+        fn no_authorization_breaks_it(
+            bytes in prop::collection::vec(any::<u8>(), 0..80),
+            keyword in "(?i)token|bearer|basic|",
+            secret in "[!-~]{1,40}",
+        ) {
+            let read = |value: &[u8]| {
+                let value = http::HeaderValue::from_bytes(value).ok()?;
+                let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
+                Credential::from_headers(&headers).ok().map(|it| it.expose().to_owned())
+            };
+            if let Some(credential) = read(&bytes) {
+                let text = String::from_utf8(bytes).unwrap().to_ascii_lowercase();
+                prop_assert!(text.trim().starts_with("token ") || text.trim().starts_with("bearer "));
+                prop_assert!(text.ends_with(&credential.to_ascii_lowercase()) || text.ends_with(' '));
+            }
+            let is_ours = !keyword.eq_ignore_ascii_case("basic") && !keyword.is_empty();
+            let expected = is_ours.then(|| secret.clone());
+            prop_assert_eq!(read(format!("{keyword} {secret}").as_bytes()), expected);
+        }
+    }
+}

@@ -45,12 +45,12 @@ impl Passwords {
     pub fn start(threads: usize) -> Self {
         let (queue, jobs) = sync_channel(threads * QUEUE_PER_THREAD);
         let jobs = Arc::new(Mutex::new(jobs));
-        let hashed = Counter::default();
+        let hasher = Hasher::default();
         for _ in 0..threads {
-            let (jobs, hashed) = (jobs.clone(), hashed.clone());
-            thread::spawn(move || work(&jobs, &hashed));
+            let (jobs, hasher) = (jobs.clone(), hasher.clone());
+            thread::spawn(move || work(&jobs, &hasher));
         }
-        Self { queue, hashed }
+        Self { queue, hashed: hasher.hashed }
     }
 
     /// What to store for a password.
@@ -89,26 +89,22 @@ impl Passwords {
     }
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>, hashed: &Counter) {
+fn work(jobs: &Mutex<Receiver<Job>>, hasher: &Hasher) {
     yield_to_everything_else();
     while let Some(job) = next(jobs) {
-        job.run(hashed);
+        job.run(hasher);
     }
 }
 
 impl Job {
     /// Whoever waited may have gone meanwhile; then nothing is computed for nobody.
-    fn run(self, hashed: &Counter) {
+    fn run(self, hasher: &Hasher) {
         match self {
             Self::Hash(password, sender) if !sender.is_closed() => {
-                let hash = hash(&password);
-                hashed.inc();
-                _ = sender.send(hash);
+                _ = sender.send(hasher.hash(&password));
             }
             Self::Verify(password, stored, sender) if !sender.is_closed() => {
-                let matches = verify(&password, stored.as_deref());
-                hashed.inc();
-                _ = sender.send(matches);
+                _ = sender.send(hasher.verify(&password, stored.as_deref()));
             }
             Self::Hash(..) | Self::Verify(..) => {}
         }
@@ -127,20 +123,38 @@ fn yield_to_everything_else() {
     }
 }
 
-fn hash(password: &str) -> Result<String, Error> {
-    let hash = Argon2::default().hash_password(password.as_bytes());
-    Ok(hash.map_err(|error| Error::internal(error.to_string()))?.to_string())
+/// Runs Argon2, and counts how often it did.
+#[derive(Clone, Default)]
+struct Hasher {
+    hashed: Counter,
 }
 
-/// Exactly one Argon2 computation of today's cost, whatever is stored.
-fn verify(password: &str, stored: Option<&str>) -> bool {
-    let stored = stored.and_then(acceptable);
-    let compared = stored.as_ref().unwrap_or(&NOBODY);
-    let matches = Argon2::default().verify_password(password.as_bytes(), compared).is_ok();
-    if let Some(rest) = Params::try_from(compared).ok().and_then(|params| padding(&params)) {
-        _ = black_box(Argon2::from(rest).hash_password_into(b"", b"nobody at all", &mut [0; 32]));
+impl Hasher {
+    fn hash(&self, password: &str) -> Result<String, Error> {
+        self.hashed.inc();
+        let hash = Argon2::default().hash_password(password.as_bytes());
+        Ok(hash.map_err(|error| Error::internal(error.to_string()))?.to_string())
     }
-    matches && stored.is_some()
+
+    /// Exactly one Argon2 computation of today's cost, whatever is stored.
+    fn verify(&self, password: &str, stored: Option<&str>) -> bool {
+        let stored = stored.and_then(acceptable);
+        let matches = self.compare(password, stored.as_ref().unwrap_or(&NOBODY));
+        matches && stored.is_some()
+    }
+
+    fn compare(&self, password: &str, stored: &PasswordHash) -> bool {
+        self.hashed.inc();
+        let matches = Argon2::default().verify_password(password.as_bytes(), stored).is_ok();
+        if let Some(rest) = Params::try_from(stored).ok().and_then(|params| padding(&params)) {
+            _ = black_box(Argon2::from(rest).hash_password_into(
+                b"",
+                b"nobody at all",
+                &mut [0; 32],
+            ));
+        }
+        matches
+    }
 }
 
 /// Memory passed over, in KiB: what an Argon2 computation costs.
@@ -184,11 +198,25 @@ static NOBODY: LazyLock<PasswordHash> = LazyLock::new(|| {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn hash(password: &str) -> String {
+        Hasher::default().hash(password).expect("a hash")
+    }
+
+    /// Whether it matches: whatever is stored, by one computation.
+    fn verify(password: &str, stored: Option<&str>) -> bool {
+        let hasher = Hasher::default();
+        let matches = hasher.verify(password, stored);
+        assert_eq!(hasher.hashed.get(), 1, "{stored:?}");
+        matches
+    }
 
     #[test]
     fn a_hash_belongs_to_its_password() {
-        let stored = hash("correct horse").expect("a hash");
+        let stored = hash("correct horse");
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
         assert!(verify("correct horse", Some(&stored)));
         assert!(!verify("Correct horse", Some(&stored)));
@@ -198,8 +226,11 @@ mod tests {
     /// Security checklist 4.
     #[test]
     fn nothing_matches_where_nothing_acceptable_is_stored() {
-        let costly = hash("x").expect("a hash").replace("m=19456", "m=4194304");
-        for stored in [None, Some(""), Some("plain"), Some("$2b$12$abc"), Some(costly.as_str())] {
+        let costly = hash("x").replace("m=19456", "m=4194304");
+        // True otherwise, and with more behind it than is ever stored.
+        let long = format!("{}{}", hash("x"), "A".repeat(200));
+        let stored = ["", "plain", "$2b$12$abc", &costly, &long].map(Some);
+        for stored in [&stored[..], &[None]].concat() {
             assert!(!verify("x", stored), "{stored:?}");
         }
     }
@@ -232,6 +263,25 @@ mod tests {
         }
         for (memory, passes) in [(19_456, 2), (65_536, 1), (65_536, 10)] {
             assert!(padding(&params(memory, passes)).is_none(), "{memory} {passes}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// Security checklist 63.
+        #[test]
+        fn no_stored_text_breaks_it(
+            text in ".*",
+            argon in r"\$argon2(id|i|d)(\$v=[0-9]{1,3})?\$m=[0-9]{1,11},t=[0-9]{1,11},p=[0-9]{1,11}(\$[A-Za-z0-9+/=]{0,99}){0,3}",
+        ) {
+            for stored in [text, argon] {
+                let accepted = acceptable(&stored);
+                prop_assert!(accepted.is_some() || !is_weak(&stored), "{}", stored);
+                if let Some(params) = accepted.and_then(|hash| Params::try_from(&hash).ok()) {
+                    prop_assert!(cost(&params) <= 655_360 && params.p_cost() <= 4, "{}", stored);
+                }
+            }
         }
     }
 

@@ -188,7 +188,7 @@ async fn an_invitation_is_good_for_a_week() {
 
 /// Security checklist 30.
 #[tokio::test]
-async fn an_invitation_above_the_caller_is_not_replaced() {
+async fn an_invitation_above_the_caller_is_neither_replaced_nor_revoked() {
     let identity = Identity::start().await;
     let owner = identity.sign_up("owner").await;
     let admin = identity.add(&owner, "admin", Role::Admin).await;
@@ -196,6 +196,10 @@ async fn an_invitation_above_the_caller_is_not_replaced() {
     let letter = identity.letter("boss@example.com", "Invitation").await;
     let before = identity.digest().await;
     let refused = refusal(invite(&identity, &admin, "boss@example.com", Role::Employee).await);
+    assert_eq!(refused.said(), (Code::PermissionDenied, "RANK_TOO_LOW"));
+    let (id,) = identity.rows::<(i64,)>("SELECT id FROM identity.invitations").await.remove(0);
+    let request = pb::RevokeInvitationRequest { id, ..Default::default() };
+    let refused = refusal(identity.employees().revoke_invitation(signed(&admin, request)).await);
     assert_eq!(refused.said(), (Code::PermissionDenied, "RANK_TOO_LOW"));
     assert_eq!(identity.digest().await, before);
     accept(&identity, code_in(&letter)).await.unwrap();

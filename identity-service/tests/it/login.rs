@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use argon2::{Argon2, Params, PasswordHasher};
+use http::HeaderMap;
 use proto::{common::v1::Role, identity::v1 as pb};
 use service_kit::testing::refusal::{Refusal, refusal};
-use tonic::{Code, Request};
+use tonic::{Code, Request, metadata::MetadataMap};
 
 use crate::support::{Identity, PASSWORD, bearing, create_employee, login, old_and_new, signed};
 
@@ -113,6 +114,15 @@ async fn says_and_costs_the_same_whatever_is_wrong() {
         )
         .await;
 
+    identity.add(&ana, "foreign", Role::Employee).await;
+    identity
+        .database
+        .execute(
+            "UPDATE identity.employees SET password_hash = '$2b$12$' || repeat('a', 53)
+             WHERE email = 'foreign@example.com'",
+        )
+        .await;
+
     let long = "x".repeat(5_000);
     let wrong = [
         ("unknown", login("nobody@example.com", PASSWORD)),
@@ -126,6 +136,7 @@ async fn says_and_costs_the_same_whatever_is_wrong() {
         ("deleted", login("gone@example.com", PASSWORD)),
         ("no password set", login("without@example.com", PASSWORD)),
         ("no password set, none given", login("without@example.com", "")),
+        ("a hash of another kind", login("foreign@example.com", PASSWORD)),
         ("nothing at all", login("", "")),
     ];
     let mut seen = Vec::new();
@@ -179,6 +190,22 @@ async fn a_credential_of_any_other_form_is_refused_in_the_old_words() {
         assert_eq!(refused.said(), (Code::Unauthenticated, reason), "{value}");
         assert_eq!(refused.message, message);
     }
+    let unreadable = [b"Token \xff\xfe".as_slice(), b"T\xc3\xb6ken abc", b"Token \xc3\xa9"];
+    for value in unreadable.map(|value| http::HeaderValue::from_bytes(value).unwrap()) {
+        let mut request = Request::new(pb::GetMeRequest {});
+        let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
+        *request.metadata_mut() = MetadataMap::from_headers(headers);
+        let refused = refusal(identity.auth().get_me(request).await);
+        assert_eq!(refused.said(), (Code::Unauthenticated, "TOKEN_INVALID"));
+    }
+    // Bytes that are none are nobody's credential, and break nothing.
+    let mut request = signed(&ana, pb::GetMeRequest {});
+    let mut headers = request.metadata().clone().into_headers();
+    for (name, value) in [("x-trace-bin", "!!!"), ("authorization-bin", "=")] {
+        headers.insert(name, http::HeaderValue::from_static(value));
+    }
+    *request.metadata_mut() = MetadataMap::from_headers(headers);
+    identity.auth().get_me(request).await.unwrap();
     let refused = refusal(identity.auth().get_me(pb::GetMeRequest {}).await);
     assert_eq!(refused.said(), (Code::Unauthenticated, "TOKEN_MISSING"));
     let mut twice = signed(&ana, pb::GetMeRequest {});
@@ -226,7 +253,12 @@ async fn emptying_a_token_table_lets_nobody_in() {
     let ana = identity.sign_up("ana").await;
     let bob = identity.sign_up("bob").await;
     identity.auth().logout(signed(&bob, pb::LogoutRequest {})).await.unwrap();
-    identity.database.execute("TRUNCATE identity.employee_tokens, identity.revoked_tokens").await;
+    // What was ended is not forgotten into being good again.
+    identity.database.execute("TRUNCATE identity.revoked_tokens").await;
+    let refused = refusal(identity.auth().get_me(signed(&bob, pb::GetMeRequest {})).await);
+    assert_eq!(refused.reason, "TOKEN_INVALID");
+    identity.auth().get_me(signed(&ana, pb::GetMeRequest {})).await.unwrap();
+    identity.database.execute("TRUNCATE identity.employee_tokens").await;
     for person in [&ana, &bob] {
         let refused = refusal(identity.auth().get_me(signed(person, pb::GetMeRequest {})).await);
         assert_eq!(refused.reason, "TOKEN_INVALID");

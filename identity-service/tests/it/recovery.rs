@@ -160,6 +160,17 @@ async fn a_code_is_void_when_it_is_old_or_replaced_or_the_password_changed() {
         .await;
     let refused = refusal(reset(&identity, code_in(&third), "a third good horse").await);
     assert_eq!(refused.reason, "CODE_INVALID", "too old");
+
+    identity.database.execute("DELETE FROM identity.letters").await;
+    ask_for_reset(&identity, "ana@example.com").await;
+    let fourth =
+        another_letter(&identity, &[code_in(&first), code_in(&second), code_in(&third)]).await;
+    let active = |active: bool| format!("UPDATE identity.employees SET is_active = {active}");
+    identity.database.execute(&active(false)).await;
+    let refused = refusal(reset(&identity, code_in(&fourth), "a third good horse").await);
+    assert_eq!(refused.reason, "CODE_INVALID", "whoever it is for is out");
+    identity.database.execute(&active(true)).await;
+    reset(&identity, code_in(&fourth), "a third good horse").await.unwrap();
 }
 
 /// Security checklist 25: one kind of code is never another.
