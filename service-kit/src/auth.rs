@@ -273,7 +273,8 @@ mod tests {
                 prop_assert!(text.trim().starts_with("token ") || text.trim().starts_with("bearer "));
                 prop_assert!(text.ends_with(&credential.to_ascii_lowercase()) || text.ends_with(' '));
             }
-            let is_ours = !keyword.eq_ignore_ascii_case("basic") && !keyword.is_empty();
+            // Not what only looks like one of its letters: there is a sign of Kelvin, too.
+            let is_ours = ["token", "bearer"].iter().any(|it| keyword.eq_ignore_ascii_case(it));
             let expected = is_ours.then(|| secret.clone());
             prop_assert_eq!(read(format!("{keyword} {secret}").as_bytes()), expected);
         }

@@ -1,14 +1,18 @@
 //! Two accounts side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crm_service::POLICY;
 use prost::Message;
 use proto::crm::v1 as pb;
-use service_kit::testing::isolation::{Ids, Service, id_fields, leaks};
+use service_kit::testing::{
+    isolation::{Ids, Service, id_fields, leaks},
+    pages::{list_methods, listed, next_page_token, one_of_a_page},
+};
 
 use crate::{
     assignments, audit, sales, stripe_customers,
+    stripe_webhook::{SECRET, charge, event},
     support::{Crm, Person, named, signed},
     till::{self, Till},
 };
@@ -95,6 +99,71 @@ async fn no_id_reaches_into_another_account() {
     assert_eq!(leaks(&service, &crm.channel, &ana.token, own).await.len(), all - 1);
     let forgetful = Service { examples: BTreeMap::new(), ..service };
     assert_eq!(leaks(&forgetful, &crm.channel, &ana.token, foreign).await.len(), all);
+}
+
+/// Two rows and more of whatever is listed.
+async fn fill_lists(till: &Till, by: &Person) {
+    let crm = &till.crm;
+    for _ in 0..2 {
+        Rows::of(till, by).await;
+    }
+    let endpoint = crm.endpoint(by, SECRET, false).await;
+    for n in 0..2 {
+        let mut charge = charge(&format!("ch_{n}"), 100, 0, "succeeded");
+        charge["customer"] = "cus_nobody".into();
+        let told = event(&format!("evt_{n}"), "charge.succeeded", 1_700_000_000, charge);
+        assert_eq!(crm.deliver(&endpoint, &told).await, 200);
+    }
+}
+
+/// Security checklist 35 and 51.
+#[tokio::test]
+async fn no_place_in_a_list_of_another_account_is_one_in_ones_own() {
+    let till = Till::open().await;
+    let (crm, ana) = (&till.crm, &till.ana);
+    let bob = crm.sign_up("bob").await;
+    fill_lists(&till, ana).await;
+    fill_lists(&till, &bob).await;
+    let lists = list_methods("crm.v1");
+    assert_eq!(lists.len(), 10, "{lists:?}");
+    for path in &lists {
+        let page = async |by: &Person, page_token: &str| {
+            crm.call(by, path, &one_of_a_page(path, page_token)).await
+        };
+        let hers = next_page_token(path, &page(ana, "").await.expect(path));
+        assert!(!hers.is_empty(), "{path} has one more");
+        page(ana, &hers).await.expect(path);
+        let foreign = page(&bob, &hers).await.expect_err(path);
+        let unknown = page(&bob, "nonsense").await.expect_err(path);
+        assert_eq!(foreign.fields, ["page_token"], "{path}");
+        assert_eq!(foreign, unknown, "{path}");
+    }
+}
+
+/// Every page of every list, one row after the other, is the whole of it, each row once.
+#[tokio::test]
+async fn the_pages_of_every_list_are_the_whole_of_it() {
+    let till = Till::open().await;
+    let (crm, ana) = (&till.crm, &till.ana);
+    fill_lists(&till, ana).await;
+    for path in &list_methods("crm.v1") {
+        let all = crm.call(ana, path, &[]).await.expect(path);
+        let (mut rows, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let page = crm.call(ana, path, &one_of_a_page(path, &page_token)).await.expect(path);
+            let ids = listed(path, &page);
+            assert_eq!(ids.len(), 1, "{path}");
+            rows.extend(ids);
+            page_token = next_page_token(path, &page);
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        assert!(rows.len() >= 2, "{path}");
+        let first = listed(path, &all);
+        assert_eq!(rows[..first.len()], first, "{path}");
+        assert_eq!(rows.iter().collect::<BTreeSet<_>>().len(), rows.len(), "{path}");
+    }
 }
 
 /// Security checklist 35 and 58.

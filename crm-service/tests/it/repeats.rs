@@ -1,12 +1,45 @@
 //! Calls that are sent again under the same `request_id`.
 
 use proto::{common::v1::Role, crm::v1 as pb};
-use service_kit::testing::refusal::refusal;
+use service_kit::{
+    policy::Access,
+    testing::{refusal::refusal, repeats::wrongly_repeatable},
+};
 use tonic::Code;
 
 use crate::support::{Crm, named, signed};
 
+use crate::sales_access::access;
+
 const ID: &str = "6f1c1f5e-8f0a-4c52-9d3c-0a5b6c7d8e9f";
+
+/// Whatever is more than reading needs a permission; so do these, and change nothing. Those that
+/// read rows from a stream have it in their options.
+const EXCEPTIONS: &[&str] = &[
+    "/crm.v1.AuditService/ListAuditEvents",
+    "/crm.v1.ClientPackageService/PreviewInstalments",
+    "/crm.v1.ClientService/ExportClients",
+    "/crm.v1.ClientService/ImportClients",
+    "/crm.v1.ReportService/GetReceivables",
+    "/crm.v1.ReportService/GetRevenueSeries",
+    "/crm.v1.ReportService/GetTeamPerformance",
+    "/crm.v1.StripeEndpointService/ListParkedEvents",
+    "/crm.v1.StripeEndpointService/ListStripeEndpoints",
+];
+
+#[test]
+fn whatever_changes_something_can_be_sent_again_and_nothing_else() {
+    let changes = |path: &str| access(path) != Access::SignedIn;
+    let wrong = |exceptions| wrongly_repeatable("crm.v1", changes, exceptions);
+    assert_eq!(wrong(EXCEPTIONS), Vec::<String>::new());
+
+    // And it can fail, in each direction.
+    let complaint = format!("{} has no request_id", EXCEPTIONS[0]);
+    assert_eq!(wrong(&EXCEPTIONS[1..]), [complaint]);
+    let create = "/crm.v1.ClientService/CreateClient";
+    let complaint = format!("{create} has a request_id");
+    assert_eq!(wrong(&[EXCEPTIONS, &[create]].concat()), [complaint]);
+}
 
 fn create(name: &str) -> pb::CreateClientRequest {
     let mut client = named(name, "");

@@ -9,7 +9,7 @@ use proto::{
         stripe_endpoint_service_client::StripeEndpointServiceClient,
     },
 };
-use service_kit::testing::refusal::refusal;
+use service_kit::testing::{refusal::refusal, repeats};
 use tonic::{Code, transport::Channel};
 
 use crate::support::{Crm, Person, named, signed};
@@ -239,6 +239,69 @@ async fn employees_read_those_who_manage_stripe_write_and_endpoints_are_for_supe
         assert_eq!(refused.message, format!("This needs the permission {permission}."));
     }
     assert_eq!(crm.database.digest().await, before);
+}
+
+/// Security checklist 36: also those who manage Stripe, of the clients in which they have a part.
+#[tokio::test]
+async fn whoever_does_not_see_a_client_reaches_nothing_of_it_at_stripe() {
+    let crm = Crm::start().await;
+    let owner = crm.sign_up("owner").await;
+    let employee = crm.add(&owner, "employee", Role::Employee).await;
+    crm.grant(&owner, &employee, &[Permission::ManageStripe]).await;
+    let (seen, hidden) = (crm.tied(&owner).await, crm.tied(&owner).await);
+    crm.assign(&owner, &employee, seen.client).await;
+
+    let of_customers = |(method, _): &(&str, Vec<u8>)| method.contains("StripeCustomerService");
+    let before = crm.database.digest().await;
+    for (method, message) in hidden.examples().into_iter().filter(of_customers) {
+        let answer = crm.call(&employee, method, &message).await;
+        if method.contains("/List") {
+            let list = pb::ListStripeCustomersResponse::decode(&*answer.unwrap()).unwrap();
+            assert_eq!(list.stripe_customers, []);
+        } else {
+            assert_eq!(answer.expect_err(method).said(), (Code::NotFound, "NOT_FOUND"), "{method}");
+        }
+    }
+    assert_eq!(crm.database.digest().await, before);
+    let all = pb::ListStripeCustomersRequest { include_total: true, ..Default::default() };
+    let list = crm.stripe_customers().list_stripe_customers(signed(&employee, all)).await.unwrap();
+    let list = list.into_inner();
+    let ids = Vec::from_iter(list.stripe_customers.iter().map(|it| it.id));
+    assert_eq!((ids, list.total_size), (vec![seen.customer], Some(1)));
+    for (method, message) in seen.examples().into_iter().filter(of_customers) {
+        crm.call(&employee, method, &message).await.expect(method);
+    }
+}
+
+/// What has to look like Stripe's to be taken at all.
+const IN_STRIPES_WORDS: &[&str] = &[
+    "crm.v1.StripeCustomer.stripe_customer_id",
+    "crm.v1.RotateStripeEndpointSecretRequest.secret",
+];
+
+#[tokio::test]
+async fn whatever_is_sent_again_to_stripes_services_is_done_once() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    let tied = crm.tied(&ana).await;
+    let mut repeated = 0;
+    for (n, (path, message)) in (1_u128..).zip(tied.examples()) {
+        let method = repeats::method(path);
+        if !repeats::is_repeatable(&method) {
+            continue;
+        }
+        repeated += 1;
+        let under = repeats::under(&method, &message, &uuid::Uuid::from_u128(n).to_string());
+        let first = crm.call(&ana, path, &under).await.expect(path);
+        let before = crm.database.digest().await;
+        assert_eq!(crm.call(&ana, path, &under).await.expect(path), first, "{path}");
+        assert_eq!(crm.database.digest().await, before, "{path}");
+        let other = repeats::with_something_else(&method, &under, IN_STRIPES_WORDS).expect(path);
+        let refused = crm.call(&ana, path, &other).await.expect_err(path);
+        assert_eq!(refused.said(), (Code::InvalidArgument, "REQUEST_ID_REUSED"), "{path}");
+        assert_eq!(crm.database.digest().await, before, "{path}");
+    }
+    assert_eq!(repeated, 5);
 }
 
 #[tokio::test]

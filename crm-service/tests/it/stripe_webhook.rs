@@ -167,6 +167,14 @@ async fn a_charge_becomes_one_payment_of_its_client() {
     let before = crm.database.digest().await;
     assert_eq!(crm.deliver(&endpoint, &paid("evt_1", "ch_1", 1_700_000_000)).await, 200);
     assert_eq!(crm.database.digest().await, before, "a replay");
+    let other = crm.endpoint(&ana, SECRET, true).await;
+    let before = crm.database.digest().await;
+    assert_eq!(crm.deliver(&other, &paid("evt_1", "ch_1", 1_700_000_000)).await, 200);
+    assert_eq!(crm.database.digest().await, before, "the same event by another endpoint");
+    let acts = "SELECT actor, action FROM crm.audit_events WHERE subject = 'payment'";
+    let acts: Vec<(String, String)> =
+        sqlx::query_as(acts).fetch_all(&crm.database.owner).await.unwrap();
+    assert_eq!(acts, [("system:stripe".to_owned(), "payment.create".to_owned())]);
     let intent = json!({
         "id": "pi_1", "object": "payment_intent", "amount": 10_000, "amount_received": 10_000,
         "currency": "eur", "customer": "cus_1", "latest_charge": "ch_1", "status": "succeeded",

@@ -159,6 +159,34 @@ async fn filters_narrow_what_is_seen() {
 }
 
 #[tokio::test]
+async fn each_part_is_a_filter_of_its_own() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    let [one, two, three] = [
+        crm.hire(&ana, "one").await.id,
+        crm.hire(&ana, "two").await.id,
+        crm.hire(&ana, "three").await.id,
+    ];
+    let mut ids = Vec::new();
+    for (coach_id, closer_id, setter_id) in
+        [(one, two, three), (two, three, one), (three, one, two)]
+    {
+        let client = pb::Client { coach_id, closer_id, setter_id, ..named("Client", "") };
+        ids.push(crm.create(&ana, client).await.id);
+    }
+    let all = pb::ListClientsRequest::default;
+    for (request, found) in [
+        (pb::ListClientsRequest { coach_id: one, ..all() }, &ids[..1]),
+        (pb::ListClientsRequest { closer_id: one, ..all() }, &ids[2..]),
+        (pb::ListClientsRequest { setter_id: one, ..all() }, &ids[1..2]),
+        (pb::ListClientsRequest { coach_id: one, setter_id: three, ..all() }, &ids[..1]),
+        (pb::ListClientsRequest { coach_id: one, closer_id: one, ..all() }, &[]),
+    ] {
+        assert_eq!(crm.listed(&ana, request.clone()).await, found, "{request:?}");
+    }
+}
+
+#[tokio::test]
 async fn ones_own_clients_say_which_part_one_has() {
     use pb::ClientPart::{Closer, Coach, Setter};
     let office = Office::open().await;
