@@ -148,6 +148,47 @@ mod tests {
     }
 
     #[test]
+    fn everything_can_be_set() {
+        let (settings, wrong) = read(&[
+            ("IDENTITY_SIGN_UP", "off"),
+            ("IDENTITY_ISSUER", "https://identity.example.com"),
+            ("IDENTITY_ACCESS_TOKEN_LIFETIME", "10s"),
+            ("IDENTITY_SESSION_IDLE_LIMIT", "1h"),
+            ("IDENTITY_SESSION_LIFETIME", "48h"),
+            ("IDENTITY_HASHING_THREADS", "7"),
+            ("IDENTITY_ATTEMPTS_FACTOR", "3"),
+        ]);
+        assert_eq!(wrong, "");
+        assert!(!settings.sign_up);
+        assert_eq!(settings.hashing_threads, 7);
+        assert_eq!(settings.attempts_factor, 3);
+        let sessions = settings.sessions;
+        assert_eq!(sessions.issuer, "https://identity.example.com");
+        assert_eq!(sessions.access_token, Duration::from_secs(10));
+        assert_eq!(sessions.idle, Duration::from_hours(1));
+        assert_eq!(sessions.absolute, Duration::from_hours(48));
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named_with_its_setting() {
+        for (name, value) in [
+            ("IDENTITY_SIGN_UP", "perhaps"),
+            ("IDENTITY_ACCESS_TOKEN_LIFETIME", "9s"),
+            // Shorter than an access token lives, and than somebody may pause.
+            ("IDENTITY_SESSION_IDLE_LIMIT", "14m"),
+            ("IDENTITY_SESSION_LIFETIME", "719h"),
+            ("IDENTITY_SESSION_LIFETIME", "87841h"),
+            ("IDENTITY_HASHING_THREADS", "0"),
+            ("IDENTITY_HASHING_THREADS", "-1"),
+            ("IDENTITY_ATTEMPTS_FACTOR", "0"),
+        ] {
+            let (_, wrong) = read(&[(name, value)]);
+            assert!(wrong.starts_with(&format!("{name} ")), "{name}={value}: {wrong:?}");
+            assert_eq!(wrong.lines().count(), 1, "{name}={value}: {wrong:?}");
+        }
+    }
+
+    #[test]
     fn rotation_and_verified_addresses_have_names_without_the_services() {
         let (settings, wrong) =
             read(&[("REFRESH_ROTATION", "off"), ("REQUIRE_VERIFIED_EMAIL", "on")]);

@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use proto::identity::v1 as pb;
 use rustix::process::{Signal, geteuid};
 use service_kit::testing::cluster;
 
@@ -59,6 +60,41 @@ async fn one_start_is_enough_for_a_first_call_and_nothing_is_left_running() {
         assert_eq!(postgres(&data), None);
         assert!(caller.list().await.is_err());
     }
+}
+
+/// Without a mail server nobody has to look for a letter.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_names_the_file_of_each_letter_and_the_code_in_it_is_good() {
+    let folder = folder("letters-by-default");
+    let temporary = folder.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let data = folder.path().join("data");
+    let (program, mut caller) = start(&data, &[("TMPDIR", temporary.to_str().unwrap())]);
+    caller.sign_up("ana").await.unwrap();
+    let email = "ana@example.com".to_owned();
+    let code = code_of(&program.line_with("wrote a letter"), &temporary, "clv_");
+    let request = pb::VerifyEmailRequest { code, ..Default::default() };
+    let verified = caller.auth().verify_email(request).await.unwrap();
+    assert_eq!(verified.into_inner().email, email);
+
+    let request = pb::RequestPasswordResetRequest { email: email.clone(), ..Default::default() };
+    caller.auth().request_password_reset(request).await.unwrap();
+    let code = code_of(&program.line_with("wrote a letter"), &temporary, "clp_");
+    let password = "a sandwich with cheese";
+    let new_password = password.to_owned();
+    let request = pb::ResetPasswordRequest { code, new_password, ..Default::default() };
+    caller.auth().reset_password(request).await.unwrap();
+    caller.log_in("ana").await.unwrap_err();
+    let request = pb::LoginRequest { email, password: password.to_owned() };
+    caller.auth().login(request).await.unwrap();
+}
+
+/// The code of a kind in the letter whose file a line of the log names.
+fn code_of(line: &str, temporary: &Path, kind: &str) -> String {
+    let path = line.split_once("path=").unwrap().1.split_whitespace().next().unwrap();
+    assert_eq!(Path::new(path).parent(), Some(&*temporary.join("clientele-mail")), "{line}");
+    let letter = fs::read_to_string(path).unwrap();
+    letter.split_whitespace().find(|word| word.starts_with(kind)).expect(&letter).to_owned()
 }
 
 /// Whoever runs the tests as root has tried only that with all the others; whoever runs them as

@@ -161,6 +161,7 @@ async fn wait_until(then: Instant) {
     sleep(then.saturating_duration_since(Instant::now())).await;
 }
 
+/// Security checklist 20.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_identity_is_stopped_or_gone_nobody_is_let_in_longer_than_a_lease() {
     let database = cluster::empty_database().await;
@@ -190,6 +191,8 @@ async fn while_identity_is_stopped_or_gone_nobody_is_let_in_longer_than_a_lease(
 }
 
 /// What the process that is gone knew of leases is in nobody's memory any more.
+///
+/// Security checklist 19 and 20.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_identity_forgets_no_lease() {
     let database = cluster::empty_database().await;
@@ -208,6 +211,7 @@ async fn a_restart_of_identity_forgets_no_lease() {
     assert_eq!(outs.last(), Some(&Code::Unauthenticated), "and it goes on by itself");
 }
 
+/// Security checklist 19 and 20.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_cut_off_from_identity_lets_nobody_in_whom_it_took_something_from() {
     let database = cluster::empty_database().await;
@@ -247,6 +251,8 @@ async fn whoever_is_cut_off_from_identity_lets_nobody_in_whom_it_took_something_
 }
 
 /// A process that cannot read what happened lends nothing.
+///
+/// Security checklist 20.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_without_its_database_gives_no_lease() {
     let (of_identity, of_crm) = (cluster::empty_database().await, cluster::empty_database().await);
@@ -283,6 +289,8 @@ fn socket(url: &str, folder: &std::path::Path) -> (PathBuf, String) {
 }
 
 /// An operator's command is no call, and waits all the same.
+///
+/// Security checklist 19.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_operator_takes_back_is_gone_when_the_command_ends() {
     let database = cluster::empty_database().await;

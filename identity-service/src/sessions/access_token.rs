@@ -338,6 +338,7 @@ mod tests {
         assert!(tokens.issue(&CLAIMS, at(0)).is_err());
     }
 
+    /// Security checklist 24.
     #[test]
     fn it_ends_to_the_second_and_begins_with_five_to_spare() {
         let tokens = tokens(ONE);
@@ -353,6 +354,7 @@ mod tests {
         assert_eq!(read(&signed(&header, &payload)), Some(CLAIMS));
     }
 
+    /// Security checklist 24.
     #[test]
     fn only_our_own_header_will_do() {
         let (header, payload) = good();
@@ -389,6 +391,7 @@ mod tests {
         }
     }
 
+    /// Security checklist 24.
     #[test]
     fn only_our_own_claims_will_do() {
         let (header, payload) = good();
@@ -429,6 +432,7 @@ mod tests {
         assert_eq!(read(&ahead), Some(CLAIMS));
     }
 
+    /// Security checklist 24.
     #[test]
     fn another_rings_token_is_refused_under_any_name() {
         let theirs = issued(&tokens(TWO));
@@ -440,6 +444,7 @@ mod tests {
         assert_eq!(read(&issued(&elsewhere)), None);
     }
 
+    /// Security checklist 24.
     #[test]
     fn the_public_key_is_no_shared_secret() {
         let (header, payload) = good();
@@ -454,6 +459,7 @@ mod tests {
         }
     }
 
+    /// Security checklist 24.
     #[test]
     fn without_a_signature_it_is_nothing() {
         let (header, payload) = good();
@@ -510,6 +516,7 @@ mod tests {
         assert_eq!(read(&padded(3000)), None);
     }
 
+    /// Security checklist 24: rotation with overlap.
     #[test]
     fn keys_rotate_with_overlap() {
         let (before, published, swapped, after) = (

@@ -94,6 +94,32 @@ async fn a_code_is_void_when_the_address_is_another() {
     assert_eq!(refused.reason, "CODE_INVALID");
 }
 
+/// Security checklist 13.
+#[tokio::test]
+async fn a_code_is_void_while_whoever_it_is_for_is_out() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let verification = identity.letter(&ana.email, "Confirm your e-mail address").await;
+    change_email(&identity, &ana, "ana@new.example").await;
+    let change = identity.letter("ana@new.example", "Confirm your new e-mail address").await;
+
+    let set = |what: &str| format!("UPDATE identity.employees SET {what}");
+    for (out, back) in
+        [("is_active = false", "is_active = true"), ("delete_time = now()", "delete_time = NULL")]
+    {
+        identity.database.execute(&set(out)).await;
+        let before = identity.digest().await;
+        for code in [&verification, &change] {
+            let refused = refusal(verify(&identity, code_in(code)).await);
+            assert_eq!(refused.said(), (Code::InvalidArgument, "CODE_INVALID"), "{out}");
+        }
+        assert_eq!(identity.digest().await, before, "{out}");
+        identity.database.execute(&set(back)).await;
+    }
+    assert_eq!(verify(&identity, code_in(&verification)).await.unwrap(), "ana@example.com");
+    assert_eq!(verify(&identity, code_in(&change)).await.unwrap(), "ana@new.example");
+}
+
 pub async fn invite(identity: &Identity, by: &Person, email: &str) -> Result<(), Status> {
     let invitation = Some(pb::Invitation { email: email.into(), ..Default::default() });
     let request = pb::InviteEmployeeRequest { invitation, request_id: String::new() };

@@ -159,6 +159,41 @@ async fn everything_wrong_is_named_at_once_and_nothing_is_written() {
     assert_eq!(identity.digest().await, before);
 }
 
+/// Requirement T1.
+#[tokio::test]
+async fn a_first_name_has_up_to_100_letters_and_an_address_255_bytes() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let first_name = "é".repeat(100);
+    let bob = pb::Employee { first_name: first_name.clone(), ..someone("bob", Role::Employee) };
+    let bob = identity.hire(&ana, bob).await;
+    assert_eq!(bob.first_name, first_name);
+    identity.no_letters_left().await;
+    let before = identity.digest().await;
+    let longer = pb::Employee { first_name: "x".repeat(101), ..employee(bob.id) };
+    let refused = refusal(identity.update(&ana, longer, &[]).await);
+    assert_eq!(refused.said(), (Code::InvalidArgument, "INVALID_FIELDS"));
+    assert_eq!(refused.fields, ["employee.first_name"]);
+
+    let mut request = create_employee("carla", Role::Employee);
+    let asked = request.employee.as_mut().unwrap();
+    asked.first_name = "x".repeat(101);
+    let word = "x".repeat(60);
+    asked.email = format!("{word}@{word}.{word}.{word}.example.com");
+    assert_eq!(asked.email.len(), 255);
+    let longest = request.clone();
+    request.employee.as_mut().unwrap().email.insert(0, 'x');
+    for (request, bad) in [
+        (longest, vec!["employee.first_name"]),
+        (request, vec!["employee.email", "employee.first_name"]),
+    ] {
+        let refused = refusal(identity.employees().create_employee(signed(&ana, request)).await);
+        assert_eq!(refused.said(), (Code::InvalidArgument, "INVALID_FIELDS"));
+        assert_eq!(refused.fields, bad);
+    }
+    assert_eq!(identity.digest().await, before);
+}
+
 pub fn employee(id: i64) -> pb::Employee {
     pb::Employee { id, ..Default::default() }
 }

@@ -125,6 +125,25 @@ async fn of_people_others_learn_their_name_and_state_and_when_their_credentials_
 }
 
 #[tokio::test]
+async fn of_somebody_who_is_invited_others_learn_when_they_join() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let mut others = listen(&identity);
+    others.announced().await;
+    let invitation = Some(pb::Invitation { email: "bob@example.com".into(), ..Default::default() });
+    let request = pb::InviteEmployeeRequest { invitation, ..Default::default() };
+    identity.employees().invite_employee(signed(&ana, request)).await.unwrap();
+    let letter = identity.letter("bob@example.com", "Invitation").await;
+    others.told_of("invite", &[], &[]).await;
+    let (code, name, password) = (code_in(&letter).into(), "Bob".into(), PASSWORD.into());
+    let request = pb::AcceptInviteRequest { code, name, password, ..Default::default() };
+    let joined = identity.auth().accept_invite(request).await.unwrap().into_inner();
+    let bob = joined.employee.unwrap().id;
+    let is_there = (bob, json!({ "name": "Bob", "state": "active" }));
+    others.told_of("accept", &[], &[is_there]).await;
+}
+
+#[tokio::test]
 async fn of_an_account_others_learn_its_settings_and_whether_it_is_open() {
     let identity = Identity::start().await;
     let ana = identity.sign_up("ana").await;

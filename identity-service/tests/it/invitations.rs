@@ -43,6 +43,7 @@ async fn who_accepts_is_an_employee_with_a_token_and_a_verified_address() {
     let employee = joined.employee.unwrap();
     assert_eq!((employee.account_id, employee.role()), (ana.account_id, Role::Admin));
     assert!(employee.email_verified && employee.name == "Guest");
+    assert_eq!(employee.system_roles, [i32::from(pb::SystemRole::User)], "requirement T2");
     assert_eq!(identity.log_in("guest@example.com").await.token, joined.token);
     let again = refusal(accept(&identity, code_in(&letter)).await);
     assert_eq!(again.said(), (Code::InvalidArgument, "CODE_INVALID"));

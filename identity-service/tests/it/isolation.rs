@@ -1,12 +1,12 @@
 //! Two accounts side by side.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
 use identity_service::POLICY;
 use prost::Message;
 use proto::{common::v1::Role, identity::v1 as pb};
 use service_kit::testing::{
-    isolation::{Ids, Service, id_fields, leaks},
+    isolation::{Ids, Service, id_fields, leaks, leaks_also_by_work},
     pages::{list_methods, next_page_token, one_of_a_page},
     raw,
     refusal::refusal,
@@ -215,13 +215,24 @@ async fn no_id_reaches_into_another_account() {
     let ids_of = |rows: Rows| {
         move |path: &str, field: &str| Ids { foreign: rows.meant_by(path, field), unknown: 999_999 }
     };
+    let statements = async |path: &str| {
+        let method = path.trim_start_matches('/');
+        let of = format!("service=\"identity-service\",method=\"{method}\"");
+        identity.figure(&format!("rpc_statements_total{{{of}}}")).await
+    };
     let before = identity.digest().await;
-    let found = leaks(&service, &identity.channel, &ana.token, ids_of(his)).await;
+    let channel = &identity.channel;
+    let found = leaks_also_by_work(&service, channel, &ana.token, ids_of(his), statements).await;
     assert_eq!(found, Vec::<String>::new());
+    assert!(statements("/identity.v1.EmployeeService/GetEmployee").await > 1, "it is counted");
     assert_eq!(identity.digest().await, before, "nothing was written");
 
-    // And it can fail: with one's own ids every call but the lists' says something, and with
-    // calls that have no example it says so.
+    // And it can fail: by each call that takes more than the one before; with one's own ids every
+    // call but the lists' says something, and with calls that have no example it says so.
+    let asked = Cell::new(0_u64);
+    let more_and_more = async |_: &str| asked.replace(asked.get() + 1).pow(2);
+    let found = leaks_also_by_work(&service, channel, &ana.token, ids_of(his), more_and_more).await;
+    assert_eq!(found.len(), fields.len(), "{found:#?}");
     let reads =
         ["/identity.v1.EmployeeService/GetEmployee", "/identity.v1.RoleService/GetCompanyRole"];
     let found = leaks(&service, &identity.channel, &ana.token, ids_of(hers)).await;

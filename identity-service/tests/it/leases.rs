@@ -210,6 +210,7 @@ async fn more_than_fits_comes_in_parts_and_the_lease_with_the_last() {
     assert_eq!(numbers, (before.number + 1..=before.number + 1200).collect::<Vec<_>>());
 }
 
+/// Security checklist 19.
 #[tokio::test]
 async fn whoever_takes_something_back_waits_until_the_holder_knows() {
     let identity = Identity::start().await;
@@ -226,6 +227,7 @@ async fn whoever_takes_something_back_waits_until_the_holder_knows() {
     assert!(took >= Duration::from_millis(300) && took < AT_ONCE + AT_ONCE / 2, "{took:?}");
 }
 
+/// Security checklist 20.
 #[tokio::test]
 async fn and_where_the_holder_is_silent_until_its_lease_is_over() {
     let identity = Identity::start().await;
@@ -374,6 +376,7 @@ async fn the_row_of_a_process_that_is_gone_goes_in_two_steps() {
     assert!(began.elapsed() >= fenced + Duration::from_secs(1));
 }
 
+/// Security checklist 20.
 #[tokio::test]
 async fn no_lease_is_given_by_a_row_that_is_fenced_or_gone_and_then_by_a_new_one() {
     let identity = Identity::start().await;

@@ -122,6 +122,14 @@ async fn says_and_costs_the_same_whatever_is_wrong() {
              WHERE email = 'foreign@example.com'",
         )
         .await;
+    identity.add(&ana, "endless", Role::Employee).await;
+    identity
+        .database
+        .execute(
+            "UPDATE identity.employees SET password_hash = password_hash || repeat('A', 256)
+             WHERE email = 'endless@example.com'",
+        )
+        .await;
 
     let long = "x".repeat(5_000);
     let wrong = [
@@ -137,6 +145,7 @@ async fn says_and_costs_the_same_whatever_is_wrong() {
         ("no password set", login("without@example.com", PASSWORD)),
         ("no password set, none given", login("without@example.com", "")),
         ("a hash of another kind", login("foreign@example.com", PASSWORD)),
+        ("a hash that is too long", login("endless@example.com", PASSWORD)),
         ("nothing at all", login("", "")),
     ];
     let mut seen = Vec::new();

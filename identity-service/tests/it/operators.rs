@@ -16,7 +16,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::{
     pooler,
-    support::{Identity, PASSWORD, Person, bearing, login},
+    support::{Identity, PASSWORD, Person, bearing, login, signed},
 };
 
 /// How a command ended, and what it said.
@@ -55,6 +55,11 @@ fn create(arguments: &[&str], database: &DatabaseSettings) -> Ended {
     run(&arguments, database, &format!("{PASSWORD}\n"))
 }
 
+/// Requirement T2: those of whoever signs an account up.
+fn labels() -> [i32; 2] {
+    [pb::SystemRole::Admin, pb::SystemRole::User].map(i32::from)
+}
+
 async fn count(database: &TestDatabase, what: &'static str) -> i64 {
     sqlx::query_scalar(what).fetch_one(&database.owner).await.unwrap()
 }
@@ -77,6 +82,7 @@ async fn a_super_admin_with_a_new_account_can_log_in() {
     let answer = identity.auth().login(login("ada@example.com", PASSWORD)).await.unwrap();
     let employee = answer.into_inner().employee.unwrap();
     assert!(employee.is_superuser && employee.name == "Ada" && employee.account_name == "Acme");
+    assert_eq!(employee.system_roles, labels());
     assert_eq!(
         made.out,
         format!("employee_id: {}\naccount_id: {}\n", employee.id, employee.account_id)
@@ -92,6 +98,27 @@ async fn a_super_admin_with_a_new_account_can_log_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_account_has_the_address_and_the_currency_that_are_given() {
+    let identity = Identity::start().await;
+    let settings = &identity.database.settings;
+    let given = ["--account-email", "office@acme.example", "--default-currency", "EUR"];
+    for (name, given, email, currency) in
+        [("ada", &given[..], "office@acme.example", "EUR"), ("bo", &[], "bo@example.com", "USD")]
+    {
+        let address = format!("{name}@example.com");
+        let who = ["--email", &address, "--account-name", "Acme"];
+        let made = create(&[&who[..], given].concat(), settings);
+        assert_eq!(made.code, 0, "{made:?}");
+        let owner = identity.log_in(&address).await;
+        let account = signed(&owner, pb::GetAccountRequest {});
+        let account = identity.accounts().get_account(account).await.unwrap().into_inner();
+        let account = account.account.unwrap();
+        assert_eq!((account.id, account.email.as_str()), (owner.account_id, email));
+        assert_eq!(account.settings.unwrap().default_currency, currency);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_super_admin_of_an_account_that_is_there_can_log_in() {
     let identity = Identity::start().await;
     let owner = identity.sign_up("acme").await;
@@ -101,6 +128,7 @@ async fn a_super_admin_of_an_account_that_is_there_can_log_in() {
     assert_eq!(made.code, 0, "{made:?}");
     let bo = identity.log_in("bo@example.com").await;
     assert_eq!(bo.account_id, owner.account_id);
+    assert_eq!(identity.me(&bo.token).await.unwrap().system_roles, labels());
     let before = identity.digest().await;
     let again = create(&arguments, &identity.database.settings);
     assert_eq!((again.code, again.err.as_str()), (1, "This e-mail address is taken.\n"));

@@ -365,6 +365,27 @@ async fn system_roles_come_with_people_and_only_super_admins_change_them() {
     assert_eq!(identity.digest().await, before);
 }
 
+/// Requirement T2: a label, by which others may go.
+#[tokio::test]
+async fn whoever_is_labelled_an_admin_may_do_nothing_more() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let bob = identity.add(&ana, "bob", Role::Employee).await;
+    grant(&identity, &ana, bob.id, SystemRole::Admin).await.unwrap();
+    let validated = identity.validated(&bob.token).await;
+    assert_eq!(validated.system_roles, [SystemRole::User, SystemRole::Admin].map(i32::from));
+    assert_eq!(validated.permissions, Vec::<i32>::new());
+    assert_eq!(validated.role(), Role::Employee);
+    let me = identity.me(&bob.token).await.unwrap();
+    assert!(!me.is_staff && !me.is_superuser && me.effective_permissions.is_empty());
+    let before = identity.digest().await;
+    let refused = refusal(create(&identity, &bob, role("Coach", "")).await);
+    assert_eq!(refused.said(), (Code::PermissionDenied, "PERMISSION_DENIED"));
+    let refused = refusal(grant(&identity, &bob, bob.id, SystemRole::TaskWorker).await);
+    assert_eq!(refused.said(), (Code::PermissionDenied, "ROLE_REQUIRED"));
+    assert_eq!(identity.digest().await, before);
+}
+
 #[tokio::test]
 async fn company_roles_are_managed_by_whoever_was_granted_that() {
     let identity = Identity::start().await;

@@ -318,6 +318,22 @@ mod tests {
         assert_eq!(settings.drain, Duration::from_secs(1));
     }
 
+    /// Security checklist 10.
+    #[test]
+    fn proxies_are_addresses_or_networks() {
+        let (settings, sentences) =
+            read(&[("TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.7,2001:db8::/32")]);
+        assert_eq!(sentences, "");
+        let trusted: Vec<_> = settings.trusted_proxies.iter().map(IpNet::to_string).collect();
+        assert_eq!(trusted, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]);
+        for bad in ["10.0.0.0/33", "proxy.example.com", "*"] {
+            let (settings, sentences) = read(&[("TRUSTED_PROXIES", bad)]);
+            let flaw = "write addresses or networks such as 10.0.0.0/8.";
+            assert_eq!(sentences, format!("TRUSTED_PROXIES has {bad:?}: {flaw}"));
+            assert_eq!(settings.trusted_proxies, []);
+        }
+    }
+
     /// Security checklist 48.
     #[test]
     fn tokens_do_not_travel_in_clear_unless_told_to() {

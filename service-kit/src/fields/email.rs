@@ -99,6 +99,21 @@ mod tests {
         }
     }
 
+    /// Requirement T1.
+    #[test]
+    fn an_address_has_up_to_255_bytes() {
+        // Each part of it as long as it may be, but for the last word.
+        let of = |bytes: usize| {
+            let (name, word) = ("n".repeat(64), "w".repeat(63));
+            let rest = format!("{name}@{word}.{word}..com");
+            format!("{name}@{word}.{word}.{}.com", "w".repeat(bytes - rest.len()))
+        };
+        assert_eq!(Email::required(&of(255)).map(|email| email.as_str().len()), Ok(255));
+        let too_long = Err(Flaw::bad("must be at most 255 bytes"));
+        assert_eq!(Email::required(&of(256)), too_long);
+        assert_eq!(Email::optional(&of(256)).map(|_| ()), too_long.map(|_| ()));
+    }
+
     #[test]
     fn the_local_part_is_what_names_a_person_without_a_name() {
         assert_eq!(Email::required("ana.b@example.com").expect("an address").local_part(), "ana.b");

@@ -165,6 +165,7 @@ mod tests {
         Moment::at(Duration::from_millis(millis))
     }
 
+    /// Security checklist 20: for 5 s, and never beyond its own end.
     #[test]
     fn an_answer_is_found_while_it_is_young_and_not_over() {
         let (mut cache, today) = (Cache::default(), clock::now());

@@ -128,6 +128,7 @@ mod tests {
         }
     }
 
+    /// Security checklist 20.
     #[test]
     fn without_its_row_a_process_gives_nothing() {
         let mut feed = Feed::default();

@@ -247,6 +247,7 @@ mod tests {
         holder.find(&KEY, ms(now), clock::now())
     }
 
+    /// Security checklist 20.
     #[test]
     fn a_lease_counts_from_when_its_ping_was_sent_and_nothing_is_used_without_one() {
         let (mut holder, stream) = holder();
@@ -267,6 +268,7 @@ mod tests {
         assert!(!holder.holds(ms(2_200)));
     }
 
+    /// Security checklist 20.
     #[test]
     fn no_lease_is_longer_than_it_may_be() {
         let (mut holder, stream) = holder();

@@ -44,6 +44,18 @@ pub async fn leaks(
     token: &str,
     ids: impl Fn(&str, &str) -> Ids,
 ) -> Vec<String> {
+    leaks_also_by_work(service, channel, token, ids, async |_: &str| 0).await
+}
+
+/// The same, and whatever takes more work for a row of another account's than for none, or less:
+/// `statements` says how many the calls of a method have taken so far.
+pub async fn leaks_also_by_work(
+    service: &Service<'_>,
+    channel: &Channel,
+    token: &str,
+    ids: impl Fn(&str, &str) -> Ids,
+    statements: impl AsyncFn(&str) -> u64,
+) -> Vec<String> {
     let mut leaks = Vec::new();
     for (method, reached) in id_fields(service) {
         let path = descriptor::path(&method);
@@ -52,8 +64,19 @@ pub async fn leaks(
             continue;
         };
         let ids = ids(&path, &reached.name());
-        let foreign = answer(channel, token, &method, example, &reached, ids.foreign).await;
-        let unknown = answer(channel, token, &method, example, &reached, ids.unknown).await;
+        let tried = async |id| {
+            let before = statements(&path).await;
+            let answer = answer(channel, token, &method, example, &reached, id).await;
+            (answer, statements(&path).await - before)
+        };
+        let (foreign, of_foreign) = tried(ids.foreign).await;
+        let (unknown, of_unknown) = tried(ids.unknown).await;
+        if of_foreign != of_unknown {
+            leaks.push(format!(
+                "{path} takes {of_foreign} statements for another account's {} and {of_unknown} for an unknown one",
+                reached.name()
+            ));
+        }
         let omitted = service.omitted.contains(&(path.as_str(), reached.name().as_str()));
         match (foreign, unknown) {
             (Ok(foreign), Ok(unknown)) if omitted && foreign == unknown => {}

@@ -285,6 +285,7 @@ fn broken(rules: Rules, cases: u32) -> Option<String> {
 proptest! {
     #![proptest_config(Config { cases: 5_000, ..Config::default() })]
 
+    /// Security checklist 20: whatever the speeds of the clocks.
     #[test]
     fn no_request_is_judged_by_what_was_taken_back_before_it_began(
         speeds in speeds(), steps in steps(0),
@@ -305,6 +306,8 @@ fn what_is_kept_is_used_all_the_same() {
 }
 
 /// Each rule is there for something: without it the promise breaks.
+///
+/// Security checklist 20.
 #[test]
 fn without_any_one_of_the_rules_the_promise_breaks() {
     let elsewhere = ["answers_age", "answers_expire"];
