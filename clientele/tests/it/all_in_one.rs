@@ -66,20 +66,18 @@ async fn one_start_is_enough_for_a_first_call_and_nothing_is_left_running() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_names_the_file_of_each_letter_and_the_code_in_it_is_good() {
     let folder = folder("letters-by-default");
-    let temporary = folder.path().join("tmp");
-    fs::create_dir(&temporary).unwrap();
     let data = folder.path().join("data");
-    let (program, mut caller) = start(&data, &[("TMPDIR", temporary.to_str().unwrap())]);
+    let (program, mut caller) = start(&data, &[]);
     caller.sign_up("ana").await.unwrap();
     let email = "ana@example.com".to_owned();
-    let code = code_of(&program.line_with("wrote a letter"), &temporary, "clv_");
+    let code = code_of(&program.line_with("wrote a letter"), &data, "clv_");
     let request = pb::VerifyEmailRequest { code, ..Default::default() };
     let verified = caller.auth().verify_email(request).await.unwrap();
     assert_eq!(verified.into_inner().email, email);
 
     let request = pb::RequestPasswordResetRequest { email: email.clone(), ..Default::default() };
     caller.auth().request_password_reset(request).await.unwrap();
-    let code = code_of(&program.line_with("wrote a letter"), &temporary, "clp_");
+    let code = code_of(&program.line_with("wrote a letter"), &data, "clp_");
     let password = "a sandwich with cheese";
     let new_password = password.to_owned();
     let request = pb::ResetPasswordRequest { code, new_password, ..Default::default() };
@@ -90,9 +88,9 @@ async fn the_log_names_the_file_of_each_letter_and_the_code_in_it_is_good() {
 }
 
 /// The code of a kind in the letter whose file a line of the log names.
-fn code_of(line: &str, temporary: &Path, kind: &str) -> String {
+fn code_of(line: &str, data: &Path, kind: &str) -> String {
     let path = line.split_once("path=").unwrap().1.split_whitespace().next().unwrap();
-    assert_eq!(Path::new(path).parent(), Some(&*temporary.join("clientele-mail")), "{line}");
+    assert_eq!(Path::new(path).parent(), Some(&*data.join("mail")), "{line}");
     let letter = fs::read_to_string(path).unwrap();
     letter.split_whitespace().find(|word| word.starts_with(kind)).expect(&letter).to_owned()
 }

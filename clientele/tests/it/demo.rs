@@ -1,6 +1,6 @@
 //! `cargo run -- --demo`: two companies to look around in, once.
 
-use std::path::Path;
+use std::{path::Path, time::SystemTime};
 
 use proto::{
     crm::v1::{
@@ -26,6 +26,8 @@ struct Counts {
     sales: i64,
     instalments: i64,
     payments: pb::GetPaymentStatisticsResponse,
+    /// When the first of them was paid.
+    first_paid: SystemTime,
 }
 
 fn start(data: &Path) -> (Program, Caller) {
@@ -56,7 +58,12 @@ async fn counted(mut caller: Caller, email: &str, password: &str) -> Counts {
     let instalments = planned(&caller).list_instalments(caller.signed(instalments)).await.unwrap();
     let statistics = caller.signed(pb::GetPaymentStatisticsRequest::default());
     let payments = paid(&caller).get_payment_statistics(statistics).await.unwrap();
+    let first =
+        pb::ListPaymentsRequest { order_by: "paid_at".into(), page_size: 1, ..Default::default() };
+    let first = paid(&caller).list_payments(caller.signed(first)).await.unwrap().into_inner();
+    let first_paid = first.payments[0].paid_at.unwrap().try_into().unwrap();
     Counts {
+        first_paid,
         employees: employees.into_inner().total_size.unwrap(),
         clients: clients.into_inner().statistics.unwrap(),
         sales: sales.into_inner().total_size.unwrap(),
@@ -121,6 +128,8 @@ async fn a_demo_is_there_once_however_often_it_is_started_and_interrupted() {
         assert!(counts.sales > clients && counts.instalments > counts.sales, "{counts:?}");
         let currencies = payments.totals.iter().map(|totals| totals.currency_code.as_str());
         assert_eq!(currencies.collect::<Vec<_>>(), ["EUR", "JPY", "USD"]);
+        let days = counts.first_paid.elapsed().unwrap().as_secs() / 86_400;
+        assert!((670..=760).contains(&days), "two years: {days} days");
     }
 
     let (program, caller) = start(&data);

@@ -343,4 +343,9 @@ async fn everything_wrong_with_a_list_is_named_at_once() {
         refused.fields,
         ["status", "country", "search", "order_by", "page_size", "skip", "page_token"]
     );
+    let request = pb::ListClientsRequest { status: vec![1; 17], ..Default::default() };
+    let refused = refusal(crm.clients().list_clients(signed(&ana, request)).await);
+    assert_eq!(refused.fields, ["status"], "of five there are no seventeen");
+    let request = pb::ListClientsRequest { status: vec![1; 16], ..Default::default() };
+    crm.clients().list_clients(signed(&ana, request)).await.unwrap();
 }

@@ -5,13 +5,14 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
+use prost::Message;
 use proto::crm::v1::{self as pb, ClientStatus};
 use service_kit::testing::refusal::refusal;
 use tonic::{Code, Status};
 
 use crate::{
     people::Employee,
-    support::{Crm, Person, named, signed},
+    support::{Crm, Person, SERVICE_SECRET, named, signed},
 };
 
 impl Crm {
@@ -275,4 +276,40 @@ async fn everything_wrong_with_filters_is_named_at_once() {
     };
     let refused = refusal(crm.clients().list_my_clients(signed(&ana, request)).await);
     assert_eq!(refused.fields, ["status", "order_by", "page_size"]);
+}
+
+/// One statement is one snapshot: what is written meanwhile is in all of the figures or in none.
+#[tokio::test]
+async fn figures_are_read_in_one_statement() {
+    let any_port = |settings: &mut crm_service::Settings| {
+        settings.server.admin_listen = Some(([127, 0, 0, 1], 0).into());
+    };
+    let crm = Crm::with(SERVICE_SECRET, any_port).await;
+    let ana = crm.sign_up("ana").await;
+    let series = pb::GetRevenueSeriesRequest {
+        from_date: "2025-01-01".into(),
+        until_date: "2025-12-31".into(),
+        interval: pb::RevenueInterval::Month.into(),
+        ..Default::default()
+    };
+    let team = pb::GetTeamPerformanceRequest {
+        from_date: "2025-01-01".into(),
+        until_date: "2025-12-31".into(),
+    };
+    for (method, message) in [
+        ("ClientService/GetClientStatistics", Vec::new()),
+        ("PaymentService/GetPaymentStatistics", Vec::new()),
+        ("ReportService/GetReceivables", Vec::new()),
+        ("ReportService/GetRevenueSeries", series.encode_to_vec()),
+        ("ReportService/GetTeamPerformance", team.encode_to_vec()),
+    ] {
+        let name =
+            format!("rpc_statements_total{{service=\"crm-service\",method=\"crm.v1.{method}\"}}");
+        let path = format!("/crm.v1.{method}");
+        crm.call(&ana, &path, &message).await.expect(method);
+        let before = crm.figure(&name).await;
+        crm.call(&ana, &path, &message).await.expect(method);
+        // It, and the one before it that says whose rows there are to read.
+        assert_eq!(crm.figure(&name).await - before, 2, "{method}");
+    }
 }
