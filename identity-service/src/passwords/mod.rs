@@ -17,7 +17,9 @@ use std::{
     time::Duration,
 };
 
-use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
+use argon2::{
+    Argon2, CustomizedPasswordHasher, Params, PasswordHasher, password_hash::phc::PasswordHash,
+};
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use service_kit::error::Error;
 use tokio::sync::oneshot;
@@ -131,29 +133,47 @@ struct Hasher {
 
 impl Hasher {
     fn hash(&self, password: &str) -> Result<String, Error> {
-        self.hashed.inc();
         let hash = Argon2::default().hash_password(password.as_bytes());
-        Ok(hash.map_err(|error| Error::internal(error.to_string()))?.to_string())
+        let hash = hash.map_err(|error| Error::internal(error.to_string()))?;
+        self.hashed.inc();
+        Ok(hash.to_string())
     }
 
     /// Exactly one Argon2 computation of today's cost, whatever is stored.
     fn verify(&self, password: &str, stored: Option<&str>) -> bool {
         let stored = stored.and_then(acceptable);
-        let matches = self.compare(password, stored.as_ref().unwrap_or(&NOBODY));
-        matches && stored.is_some()
+        let matches = stored.and_then(|stored| self.compare(password, &stored));
+        matches.unwrap_or_else(|| {
+            _ = black_box(self.compare(password, &NOBODY));
+            false
+        })
     }
 
-    fn compare(&self, password: &str, stored: &PasswordHash) -> bool {
+    /// Nothing where Argon2 does not even begin, as it does not without a salt, or by a version
+    /// that it does not know.
+    fn compare(&self, password: &str, stored: &PasswordHash) -> Option<bool> {
+        let params = Params::try_from(stored).ok()?;
+        let rest = padding(&params);
+        let (salt, algorithm) = (stored.salt.as_ref()?, stored.algorithm.as_str());
+        let computed = Argon2::default()
+            .hash_password_customized(
+                password.as_bytes(),
+                salt,
+                Some(algorithm),
+                stored.version,
+                params,
+            )
+            .ok()?;
         self.hashed.inc();
-        let matches = Argon2::default().verify_password(password.as_bytes(), stored).is_ok();
-        if let Some(rest) = Params::try_from(stored).ok().and_then(|params| padding(&params)) {
+        if let Some(rest) = rest {
             _ = black_box(Argon2::from(rest).hash_password_into(
                 b"",
                 b"nobody at all",
                 &mut [0; 32],
             ));
         }
-        matches
+        // In constant time.
+        Some(computed.hash == stored.hash)
     }
 }
 
@@ -235,6 +255,20 @@ mod tests {
         }
     }
 
+    /// Security checklist 4: nor at less cost.
+    #[test]
+    fn nothing_matches_what_cannot_be_computed() {
+        let good = hash("x");
+        let parts: Vec<_> = good.split('$').collect();
+        let [without_hash, without_salt] = [5, 4].map(|parts_left| parts[..parts_left].join("$"));
+        let short_salt = good.replace(parts[4], "AAAA");
+        let version = good.replace("v=19", "v=20");
+        for stored in [without_hash, without_salt, short_salt, version] {
+            assert!(!verify("x", Some(&stored)), "{stored}");
+        }
+        assert!(verify("x", Some(&good)));
+    }
+
     /// Security checklist 4.
     #[test]
     fn a_true_hash_is_not_computed_beyond_a_bearable_cost() {
@@ -282,6 +316,20 @@ mod tests {
                     prop_assert!(cost(&params) <= 655_360 && params.p_cost() <= 4, "{}", stored);
                 }
             }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        /// Security checklist 63: nor does it cost less.
+        #[test]
+        fn no_stored_text_is_matched_by_less_than_one_computation(
+            text in ".*",
+            argon in r"\$argon2id(\$v=(16|19|[0-9]{1,2}))?\$m=[0-9]{1,4},t=[0-9],p=[0-4](\$[A-Za-z0-9+/]{0,44}){0,2}",
+        ) {
+            prop_assert!(!verify("x", Some(&text)), "{}", text);
+            prop_assert!(!verify("x", Some(&argon)), "{}", argon);
         }
     }
 

@@ -131,6 +131,15 @@ async fn says_and_costs_the_same_whatever_is_wrong() {
         )
         .await;
 
+    identity.add(&ana, "saltless", Role::Employee).await;
+    identity
+        .database
+        .execute(
+            "UPDATE identity.employees SET password_hash = '$argon2id$v=19$m=19456,t=2,p=1'
+             WHERE email = 'saltless@example.com'",
+        )
+        .await;
+
     let long = "x".repeat(5_000);
     let wrong = [
         ("unknown", login("nobody@example.com", PASSWORD)),
@@ -146,6 +155,7 @@ async fn says_and_costs_the_same_whatever_is_wrong() {
         ("no password set, none given", login("without@example.com", "")),
         ("a hash of another kind", login("foreign@example.com", PASSWORD)),
         ("a hash that is too long", login("endless@example.com", PASSWORD)),
+        ("a hash without what it is of", login("saltless@example.com", PASSWORD)),
         ("nothing at all", login("", "")),
     ];
     let mut seen = Vec::new();
