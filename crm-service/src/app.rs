@@ -56,7 +56,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let repeats = Repeats::new(keys.clone());
     let metrics = Metrics::new(NAME);
     let directory = Directory { db: db.clone(), identity: identity.clone() };
-    let news = Arc::new(News::new(db.clone()));
+    let news = Arc::new(News::new(db.clone(), settings.watchers_per_account));
     let mut background = vec![
         news.task(),
         directory::follow::task(directory.clone()),

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
     path::PathBuf,
     str::FromStr,
     time::Duration,
@@ -25,10 +26,14 @@ pub struct Settings {
     pub public_url: String,
     /// `CRM_IMPORT_IDLE_LIMIT`: how long who imports may send nothing.
     pub import_idle_limit: Duration,
+    /// `CRM_WATCHERS_PER_ACCOUNT`: how many may watch one account's clients at once, in one process.
+    pub watchers_per_account: NonZeroUsize,
 }
 
 /// Long enough for whoever reads its rows from elsewhere.
 pub const IMPORT_IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// Nobody's streams use up what others need.
+pub const WATCHERS_PER_ACCOUNT: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
 /// How it is found out who calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,6 +96,7 @@ impl Settings {
             authorization: reader.parsed("CRM_AUTHORIZATION", Authorization::default()),
             housekeeping: HousekeepingSettings::read(reader),
             import_idle_limit: import_idle_limit(reader),
+            watchers_per_account: reader.parsed("CRM_WATCHERS_PER_ACCOUNT", WATCHERS_PER_ACCOUNT),
         }
     }
 }

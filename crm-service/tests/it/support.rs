@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crm_service::config::{Authorization, IMPORT_IDLE_LIMIT, IdentitySettings};
+use crm_service::config::{
+    Authorization, IMPORT_IDLE_LIMIT, IdentitySettings, WATCHERS_PER_ACCOUNT,
+};
 use identity_service::{SessionSettings, mail::settings::MailSettings};
 use proto::{
     common::v1::Role,
@@ -128,6 +130,7 @@ impl Crm {
             housekeeping: HousekeepingSettings::default(),
             public_url: "http://crm.example".into(),
             import_idle_limit: IMPORT_IDLE_LIMIT,
+            watchers_per_account: WATCHERS_PER_ACCOUNT,
         };
         change(&mut settings);
         let bound = Bound::bind(&settings.server).await.unwrap();
@@ -152,11 +155,6 @@ impl Crm {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.settings.server.listen
-    }
-
-    /// Another connection to it.
-    pub fn another_channel(&self) -> Channel {
-        channel(self.address())
     }
 
     /// Another process of crm-service, on the same database.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -26,8 +27,6 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 /// How many batches are kept for watchers that are busy; one that needs older ones reads for
 /// itself.
 const KEPT_BATCHES: usize = 4;
-/// How many may watch one account in one process: nobody's streams use up what others need.
-const MOST_WATCHERS: usize = 1000;
 /// When a refused caller may try again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -36,6 +35,8 @@ pub struct News {
     db: Db,
     accounts: Mutex<HashMap<i64, Account>>,
     wanted: Notify,
+    /// How many may watch one account.
+    most_watchers: NonZeroUsize,
 }
 
 struct Account {
@@ -45,8 +46,8 @@ struct Account {
 }
 
 impl News {
-    pub fn new(db: Db) -> Self {
-        Self { db, accounts: Mutex::default(), wanted: Notify::new() }
+    pub fn new(db: Db, most_watchers: NonZeroUsize) -> Self {
+        Self { db, accounts: Mutex::default(), wanted: Notify::new(), most_watchers }
     }
 
     pub fn db(&self) -> &Db {
@@ -67,7 +68,7 @@ impl News {
         let mut accounts = self.accounts();
         let new = || Account { told: broadcast::Sender::new(KEPT_BATCHES), head: None };
         let account = accounts.entry(account_id).or_insert_with(new);
-        if account.told.receiver_count() >= MOST_WATCHERS {
+        if account.told.receiver_count() >= self.most_watchers.get() {
             return Err(Error::Overloaded { retry: RETRY });
         }
         let listener = account.told.subscribe();
