@@ -227,4 +227,21 @@ mod tests {
         IdentitySettings::read(&mut reader);
         assert!(reader.finish(&[]).unwrap_err().to_string().contains("CRM_IDENTITY_URL"));
     }
+
+    /// Security checklist 46.
+    #[test]
+    fn a_thousand_may_watch_an_account_unless_another_number_is_said() {
+        let read = |number: Option<&'static str>| {
+            let source = Source::from(number.map(|number| ("CRM_WATCHERS_PER_ACCOUNT", number)));
+            let mut reader = Reader::new(&source);
+            let most = Settings::read(&mut reader).watchers_per_account;
+            let said = reader.finish(&[]).err().map(|error| error.to_string()).unwrap_or_default();
+            (most.get(), said.contains("CRM_WATCHERS_PER_ACCOUNT"))
+        };
+        assert_eq!(read(None), (1000, false));
+        assert_eq!(read(Some("3")), (3, false));
+        for wrong in ["0", "-1", "many"] {
+            assert!(read(Some(wrong)).1, "{wrong}");
+        }
+    }
 }

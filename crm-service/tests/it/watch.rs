@@ -163,8 +163,8 @@ async fn a_cursor_is_followed_by_exactly_the_rest_and_a_client_comes_once() {
     assert_eq!(Watcher::from(&crm, &eve, &cursors[0]).await.unwrap().take(3).await.len(), 3);
 }
 
-/// The service's own statement. Found once: there are tens of thousands to look through, and who looks keeps
-/// the thread from all else.
+/// The service's own statement. Found once: there are tens of thousands to look through, and who
+/// looks keeps the thread from all else.
 static APPEND: LazyLock<String> = LazyLock::new(|| {
     let mut statements = plans::recorded("crm", &[]).into_iter();
     statements.find(|one| one.text.contains("INSERT INTO crm.client_changes")).unwrap().text
