@@ -14,7 +14,7 @@ use crate::folder::DataFolder;
 /// that one ends. The server does not inherit it.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
-    _held: File,
+    held: File,
 }
 
 impl FolderLock {
@@ -37,7 +37,16 @@ impl FolderLock {
             Err(TryLockError::Error(error)) => return Err(unusable()(error)),
         }
         write_process(&mut file).map_err(unusable())?;
-        Ok(Self { _held: file })
+        Ok(Self { held: file })
+    }
+}
+
+impl Drop for FolderLock {
+    /// Closing the file is not enough while this program lives: a process that another thread
+    /// has just forked has the file too, until it becomes another program.
+    fn drop(&mut self) {
+        // Where this fails the file is closed all the same.
+        let _ = self.held.unlock();
     }
 }
 
@@ -50,4 +59,26 @@ fn read_process(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::throwaway_folder;
+    use crate::user::User;
+
+    #[test]
+    fn a_lock_that_is_given_back_can_be_taken_though_a_forked_process_has_its_file() {
+        let path = throwaway_folder("lock").unwrap();
+        let folder = DataFolder::prepare(&path, &User::of_new_folder().unwrap()).unwrap();
+        let lock = FolderLock::take(&folder).unwrap();
+        let forked = lock.held.try_clone().unwrap();
+        let refusal = FolderLock::take(&folder).unwrap_err();
+        let Error::InUse { process, .. } = refusal else { panic!("{refusal}") };
+        assert_eq!(process, Some(process::id()));
+
+        drop(lock);
+        FolderLock::take(&folder).unwrap();
+        drop(forked);
+    }
 }
