@@ -69,6 +69,7 @@ pub async fn app(settings: &Settings, spans: Option<Spans>) -> Result<App, Start
     let idle = Arc::new(IdleLimit::new(settings.sessions.token_idle));
     let judge = Judge { db: db.clone(), access_tokens: access_tokens.clone(), idle: idle.clone() };
     let attempts = Arc::new(Attempts::new(&Limits::default().times(settings.attempts_factor)));
+    metrics.register(|registry| attempts.register(registry));
     let door = Door {
         db: db.clone(),
         passwords: passwords.clone(),

@@ -186,6 +186,32 @@ async fn whatever_does_something_is_on_record_once() {
     assert_eq!(unrecorded(RECORDED, &forgetful), [RECORDED[0].0]);
 }
 
+/// Security checklist 60.
+#[tokio::test]
+async fn what_cannot_be_put_on_record_is_not_done() {
+    let till = Till::open().await;
+    let (crm, ana) = (&till.crm, &till.ana);
+    let rows = Rows::of(&till, ana).await;
+    let examples = examples(&rows);
+    for (method, ..) in RECORDED {
+        if *method == UNDELETE_PACKAGE {
+            crm.delete_package(ana, rows.sale.package).await;
+        }
+        let call = || {
+            let request = raw::request(examples[method].clone(), &ana.token);
+            raw::call(&crm.channel, method, request)
+        };
+        crm.database
+            .execute("ALTER TABLE crm.audit_events ADD CONSTRAINT no_more CHECK (false) NOT VALID")
+            .await;
+        let before = crm.database.digest().await;
+        assert_eq!(refusal(call().await).said(), (Code::Internal, "INTERNAL"), "{method}");
+        assert_eq!(crm.database.digest().await, before, "{method}");
+        crm.database.execute("ALTER TABLE crm.audit_events DROP CONSTRAINT no_more").await;
+        call().await.expect(method);
+    }
+}
+
 /// Whether the transaction of a record made the row that it names.
 async fn is_made(crm: &Crm, row: &Row) -> bool {
     let table = format!("crm.{}s", row.subject);

@@ -8,6 +8,7 @@ use proto::crm::v1 as pb;
 use service_kit::testing::{
     isolation::{Ids, Service, id_fields, leaks},
     pages::{list_methods, listed, next_page_token, one_of_a_page},
+    repeats::faults_named_apart,
 };
 
 use crate::{
@@ -99,6 +100,40 @@ async fn no_id_reaches_into_another_account() {
     assert_eq!(leaks(&service, &crm.channel, &ana.token, own).await.len(), all - 1);
     let forgetful = Service { examples: BTreeMap::new(), ..service };
     assert_eq!(leaks(&forgetful, &crm.channel, &ana.token, foreign).await.len(), all);
+}
+
+/// Ids of requests that may be missing.
+const FREE: &[(&str, &str)] = &[
+    ("/crm.v1.ClientService/BatchImportClients", "rows.closer_id"),
+    ("/crm.v1.ClientService/BatchImportClients", "rows.coach_id"),
+    ("/crm.v1.ClientService/BatchImportClients", "rows.setter_id"),
+    ("/crm.v1.ClientService/CreateClient", "client.closer_id"),
+    ("/crm.v1.ClientService/CreateClient", "client.coach_id"),
+    ("/crm.v1.ClientService/CreateClient", "client.setter_id"),
+    ("/crm.v1.ClientService/UpdateClient", "client.closer_id"),
+    ("/crm.v1.ClientService/UpdateClient", "client.coach_id"),
+    ("/crm.v1.ClientService/UpdateClient", "client.setter_id"),
+    ("/crm.v1.InstalmentService/CreateInstalment", "instalment.client_package_id"),
+];
+
+/// Every bad field at once, also where each is looked at in another place.
+#[tokio::test]
+async fn a_missing_id_and_a_bad_request_id_are_named_together() {
+    let till = Till::open().await;
+    let (crm, ana) = (&till.crm, &till.ana);
+    let examples = Rows::of(&till, ana).await.examples();
+    let ignored =
+        [assignments::IGNORED, sales::IGNORED, stripe_customers::IGNORED, till::IGNORED].concat();
+    let service =
+        Service { package: "crm.v1", policy: POLICY, ignored: &ignored, omitted: &[], examples };
+    let before = crm.database.digest().await;
+    let found = faults_named_apart(&service, &crm.channel, &ana.token, FREE).await;
+    assert_eq!(found, Vec::<String>::new());
+    assert_eq!(crm.database.digest().await, before, "nothing was written");
+
+    // And it can fail.
+    let without_one = faults_named_apart(&service, &crm.channel, &ana.token, &FREE[1..]).await;
+    assert_eq!(without_one.len(), 1);
 }
 
 /// Two rows and more of whatever is listed.

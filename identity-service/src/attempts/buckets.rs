@@ -70,7 +70,6 @@ impl<Key: Copy + Ord> Buckets<Key> {
         self.full_again.get(key).map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
     }
 
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.full_again.len()
     }

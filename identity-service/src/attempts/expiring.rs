@@ -61,9 +61,8 @@ impl<Key: Copy + Ord> Expiring<Key> {
         }
     }
 
-    #[cfg(test)]
     pub fn len(&self) -> usize {
-        assert_eq!(self.ends.len(), self.by_end.len());
+        debug_assert_eq!(self.ends.len(), self.by_end.len());
         self.ends.len()
     }
 }

@@ -21,10 +21,17 @@ mod limits;
 mod network;
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::gauge::ConstGauge,
+    registry::Registry,
+};
 use service_kit::keys::random;
 use sha2::{Digest as _, Sha256};
 
@@ -137,6 +144,19 @@ impl Attempts {
         lock(&self.guesses).succeeded(place, false, now);
     }
 
+    /// Shows how much is remembered.
+    pub fn register(self: &Arc<Self>, registry: &mut Registry) {
+        registry.register_collector(Box::new(Kept(Arc::clone(self))));
+    }
+
+    fn kept(&self) -> usize {
+        let arrivals = self.arrivals.each().map(|arrivals| lock(arrivals).kept());
+        arrivals.into_iter().sum::<usize>()
+            + lock(&self.guesses).kept()
+            + lock(&self.mails).len()
+            + lock(&self.invitations).len()
+    }
+
     /// Frees the memory of what does not matter any more; without it, memory is bounded too.
     pub fn sweep(&self, now: Instant) {
         for arrivals in self.arrivals.each() {
@@ -190,6 +210,10 @@ impl Arrivals {
             (Err(wait), Ok(_)) | (Ok(_), Err(wait)) => Err(wait),
             (Err(one), Err(other)) => Err(one.max(other)),
         }
+    }
+
+    fn kept(&self) -> usize {
+        self.networks.len() + self.everybody.len()
     }
 
     fn sweep(&mut self, now: Instant) {
@@ -248,10 +272,31 @@ impl Guesses {
         self.known.set(place, now + KNOWN_FOR);
     }
 
+    fn kept(&self) -> usize {
+        self.from_networks.len() + self.from_strangers.len() + self.known.len()
+    }
+
     fn sweep(&mut self, now: Instant) {
         self.from_networks.sweep(now);
         self.from_strangers.sweep(now);
         self.known.sweep(now);
+    }
+}
+
+/// Counted when somebody asks.
+struct Kept(Arc<Attempts>);
+
+impl Collector for Kept {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let gauge = ConstGauge::new(i64::try_from(self.0.kept()).unwrap_or(i64::MAX));
+        let help = "Networks and addresses of which attempts are remembered";
+        gauge.encode(encoder.encode_descriptor("attempts_kept", help, None, gauge.metric_type())?)
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kept(…)")
     }
 }
 

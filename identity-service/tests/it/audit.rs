@@ -1,7 +1,10 @@
 //! Who did what: on record with the act itself, and read by those who may.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use identity_service::POLICY;
+use prost::Message;
 use proto::{
     common::v1::{Permission, Role},
     identity::v1::{self as pb, actor::Kind},
@@ -166,6 +169,94 @@ async fn effects_of_the_last(identity: &Identity) -> Vec<(String,)> {
         each.join(" UNION ALL ")
     );
     identity.rows(&query).await
+}
+
+/// Makes it so that nothing can be put on record, or that it can again.
+async fn let_nothing_be_recorded(identity: &Identity, nothing: bool) {
+    let change = if nothing {
+        "ADD CONSTRAINT no_more CHECK (false) NOT VALID"
+    } else {
+        "DROP CONSTRAINT no_more"
+    };
+    identity.database.execute(&format!("ALTER TABLE identity.audit_events {change}")).await;
+}
+
+/// Security checklist 60.
+#[tokio::test]
+async fn what_cannot_be_put_on_record_is_not_done() {
+    let stage = Stage::set().await;
+    let identity = &stage.identity;
+    let owner = stage.actor(Who::SuperAdmin);
+    let about = stage.about(owner, Whom::Employee);
+    let examples: Vec<_> = EXAMPLES.iter().chain(PUBLIC).collect();
+    for (method, _) in RECORDED {
+        stage.prepare(method, &about).await;
+        let example = examples.iter().find(|example| example.method == *method).unwrap();
+        let call = || {
+            let request = raw::request((example.bytes)(&about), &owner.token);
+            raw::call(&identity.channel, method, request)
+        };
+        let_nothing_be_recorded(identity, true).await;
+        let before = identity.digest().await;
+        assert_eq!(refusal(call().await).said(), (Code::Internal, "INTERNAL"), "{method}");
+        assert_eq!(identity.digest().await, before, "{method}");
+        let_nothing_be_recorded(identity, false).await;
+        call().await.expect(method);
+        stage.put_back().await;
+    }
+}
+
+/// Security checklist 60: the same of what is done by letter, and later.
+#[tokio::test]
+async fn what_cannot_be_put_on_record_is_not_done_by_letter_either() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let mut auth = identity.auth();
+    let invitation = Some(pb::Invitation { email: "bob@example.com".into(), ..Default::default() });
+    let request = pb::InviteEmployeeRequest { invitation, ..Default::default() };
+    identity.employees().invite_employee(signed(&ana, request)).await.unwrap();
+    let invitation = identity.letter("bob@example.com", "Invitation").await;
+    let verification = identity.letter(&ana.email, "Confirm your e-mail").await;
+    identity.no_letters_left().await;
+
+    // What was asked for waits until it can be looked into.
+    let_nothing_be_recorded(&identity, true).await;
+    let codes = "SELECT count(*) FROM identity.codes WHERE purpose = 'reset'";
+    let ask = pb::RequestPasswordResetRequest { email: ana.email.clone(), ..Default::default() };
+    auth.request_password_reset(ask).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(identity.rows::<(i64,)>(codes).await, [(0,)]);
+    assert_eq!(identity.letters_to(&ana.email, "Choose a new password"), Vec::<String>::new());
+    let_nothing_be_recorded(&identity, false).await;
+    let reset = identity.letter(&ana.email, "Choose a new password").await;
+    identity.no_letters_left().await;
+
+    let verify =
+        pb::VerifyEmailRequest { code: code_in(&verification).into(), ..Default::default() };
+    let reset = pb::ResetPasswordRequest {
+        code: code_in(&reset).into(),
+        new_password: "another good battery".into(),
+        ..Default::default()
+    };
+    let accept = pb::AcceptInviteRequest {
+        code: code_in(&invitation).into(),
+        password: PASSWORD.into(),
+        ..Default::default()
+    };
+    for (name, body) in [
+        ("VerifyEmail", verify.encode_to_vec()),
+        ("ResetPassword", reset.encode_to_vec()),
+        ("AcceptInvite", accept.encode_to_vec()),
+    ] {
+        let path = format!("/identity.v1.AuthService/{name}");
+        let call = || raw::call(&identity.channel, &path, raw::request(body.clone(), ""));
+        let_nothing_be_recorded(&identity, true).await;
+        let before = identity.digest().await;
+        assert_eq!(refusal(call().await).said(), (Code::Internal, "INTERNAL"), "{name}");
+        assert_eq!(identity.digest().await, before, "{name}");
+        let_nothing_be_recorded(&identity, false).await;
+        call().await.expect(name);
+    }
 }
 
 /// Security checklist 60: by whom, from where and in which call, also where nobody is signed in.

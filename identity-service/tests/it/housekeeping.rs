@@ -12,7 +12,7 @@ use service_kit::testing::{
 };
 use sqlx::{AssertSqlSafe, Connection};
 
-use crate::support::{Identity, from_service};
+use crate::support::{Identity, from_service, login};
 
 const OFTEN: Duration = Duration::from_millis(100);
 
@@ -341,4 +341,24 @@ async fn the_sweeping_role_can_do_nothing_but_sweep() {
         "TRUNCATE identity.audit_events",
     ];
     may_not(&mut service, &beyond_it).await;
+}
+
+/// Of attempts nothing is in the database; what is remembered of them is a figure.
+#[tokio::test]
+async fn attempts_are_forgotten_once_they_do_not_count_any_more() {
+    let keeping = Identity::start().await;
+    let sweeping = keeping.changed_replica(|settings| settings.housekeeping.every = OFTEN).await;
+    for identity in [&keeping, &sweeping] {
+        let wrong = login("nobody@example.com", "not the password");
+        refusal(identity.auth().login(wrong).await);
+    }
+    for _ in 0..200 {
+        if sweeping.figure("attempts_kept").await == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(sweeping.figure("attempts_kept").await, 0);
+    // Of the network and of everybody; of the address from there, and from all strangers.
+    assert_eq!(keeping.figure("attempts_kept").await, 4, "nobody has swept there");
 }

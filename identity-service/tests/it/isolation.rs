@@ -10,6 +10,7 @@ use service_kit::testing::{
     pages::{list_methods, next_page_token, one_of_a_page},
     raw,
     refusal::refusal,
+    repeats::faults_named_apart,
 };
 
 use crate::support::{Identity, PASSWORD, Person, signed};
@@ -240,6 +241,30 @@ async fn no_id_reaches_into_another_account() {
     let forgetful = Service { examples: BTreeMap::new(), ..service };
     let found = leaks(&forgetful, &identity.channel, &ana.token, ids_of(his)).await;
     assert_eq!(found.len(), fields.len());
+}
+
+/// Every bad field at once, also where each is looked at in another place.
+#[tokio::test]
+async fn a_missing_id_and_a_bad_request_id_are_named_together() {
+    let identity = Identity::start().await;
+    let ana = identity.sign_up("ana").await;
+    let examples = examples(Rows::of(&identity, &ana).await);
+    let service = Service {
+        package: "identity.v1",
+        policy: POLICY,
+        ignored: IGNORED,
+        omitted: OMITTED,
+        examples,
+    };
+    let before = identity.digest().await;
+    let (channel, token) = (&identity.channel, &ana.token);
+    let found = faults_named_apart(&service, channel, token, &[]).await;
+    assert_eq!(found, Vec::<String>::new());
+    assert_eq!(identity.digest().await, before, "nothing was written");
+
+    // And it can fail.
+    let free = [("/identity.v1.RoleService/DeleteCompanyRole", "id")];
+    assert_eq!(faults_named_apart(&service, channel, token, &free).await.len(), 1);
 }
 
 #[tokio::test]

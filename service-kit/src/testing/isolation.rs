@@ -128,7 +128,7 @@ async fn answer(
     answer.map(tonic::Response::into_inner).map_err(|status| Refusal::of(&status))
 }
 
-fn set(message: &mut DynamicMessage, reached: &Reached, id: i64) {
+pub(super) fn set(message: &mut DynamicMessage, reached: &Reached, id: i64) {
     let (last, above) = reached.path.split_last().unwrap();
     let mut place = message;
     for field in above {

@@ -7,7 +7,14 @@ use prost_reflect::{
     DynamicMessage, Kind, MethodDescriptor, ReflectMessage, Value, prost::Message,
 };
 
-use super::descriptor::{self, Reached};
+use tonic::transport::Channel;
+
+use super::{
+    descriptor::{self, Reached},
+    isolation::{self, Service},
+    raw,
+    refusal::Refusal,
+};
 
 const REQUEST_ID: &str = "request_id";
 
@@ -86,4 +93,49 @@ pub fn with_something_else(
     assert_eq!(place.descriptor(), *last.parent_message());
     place.set_field(last, other);
     Some(message.encode_to_vec())
+}
+
+/// Calls that do not name a missing id and a bad `request_id` together: none, or sentences. `free`
+/// has ids that may be missing.
+pub async fn faults_named_apart(
+    service: &Service<'_>,
+    channel: &Channel,
+    token: &str,
+    free: &[(&str, &str)],
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for (method, reached) in isolation::id_fields(service) {
+        let (path, name) = (descriptor::path(&method), reached.name());
+        if !is_repeatable(&method) {
+            continue;
+        }
+        let Some(example) = service.examples.get(path.as_str()) else {
+            found.push(format!("{path} takes {name} and has no example here"));
+            continue;
+        };
+        let body = under(&method, example, "nonsense");
+        let mut message = DynamicMessage::decode(method.input(), body.as_slice()).unwrap();
+        isolation::set(&mut message, &reached, 0);
+        let request = raw::request(message.encode_to_vec(), token);
+        let fields = match raw::call(channel, &path, request).await {
+            Ok(_) => Vec::new(),
+            Err(status) => Refusal::of(&status).fields,
+        };
+        let may_be_missing = free.contains(&(path.as_str(), name.as_str()));
+        let names_id = fields.iter().any(|field| is_named(&name, field));
+        if names_id == may_be_missing || !fields.iter().any(|field| field == REQUEST_ID) {
+            found.push(format!(
+                "{path} without {name} and with a bad {REQUEST_ID} names {fields:?}"
+            ));
+        }
+    }
+    found
+}
+
+/// Whether a field that is named is this one, also where it is one of several:
+/// `allocations[0].instalment_id`.
+fn is_named(reached: &str, named: &str) -> bool {
+    let parts = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let of_one = |part: &String| part.split('[').next().unwrap_or_default().to_owned();
+    parts(named).iter().map(of_one).collect::<Vec<_>>() == parts(reached)
 }
