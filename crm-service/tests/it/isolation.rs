@@ -12,7 +12,7 @@ use service_kit::testing::{
 };
 
 use crate::{
-    assignments, audit, sales, stripe_customers,
+    assignments, audit_lists, sales, stripe_customers,
     stripe_webhook::{SECRET, charge, event},
     support::{Crm, Person, named, signed},
     till::{self, Till},
@@ -67,7 +67,7 @@ async fn no_id_reaches_into_another_account() {
         [assignments::IGNORED, sales::IGNORED, stripe_customers::IGNORED, till::IGNORED].concat();
     let omitted = [
         assignments::OMITTED,
-        audit::OMITTED,
+        audit_lists::OMITTED,
         sales::OMITTED,
         stripe_customers::OMITTED,
         till::OMITTED,

@@ -15,6 +15,7 @@
 mod access;
 mod assignments;
 mod audit;
+mod audit_lists;
 mod client_packages;
 mod clients;
 mod conventions;

@@ -5,6 +5,7 @@ mod accounts;
 mod addresses;
 mod api_keys;
 mod audit;
+mod audit_lists;
 mod authority;
 mod conventions;
 mod credentials;
