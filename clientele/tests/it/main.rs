@@ -14,5 +14,6 @@ mod services;
 mod stalling;
 mod support;
 mod telling;
+mod terminal;
 mod transfer;
 mod versions;

@@ -1,7 +1,7 @@
 //! Programs, started and ended; and somebody who calls them.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufReader, Read, Write},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -25,7 +25,7 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig},
 };
 
-use crate::services::SECRET;
+use crate::{services::SECRET, terminal::Terminal};
 
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -49,18 +49,29 @@ impl Program {
         Self::spawn(command)
     }
 
+    /// Starts one of the three whose standard error is a terminal. What it draws there is lines.
+    pub fn start_at_a_terminal(name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let Terminal { screen, line } = Terminal::open();
+        let mut command = command(name, arguments, settings);
+        let mut child = command.env("TERM", "xterm").stdout(Stdio::piped()).stderr(line).spawn();
+        // Nobody but the child has the line now, so that the screen ends with it.
+        drop(command);
+        let out = read(child.as_mut().unwrap().stdout.take());
+        Self::read_from(child.unwrap(), [out, Box::new(screen)])
+    }
+
     fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let streams = [read(child.stdout.take()), read(child.stderr.take())];
+        Self::read_from(child, streams)
+    }
+
+    fn read_from(child: Child, streams: [Box<dyn Read + Send>; 2]) -> Self {
         let (sender, lines) = mpsc::channel();
-        for stream in [read(child.stdout.take()), read(child.stderr.take())] {
+        for stream in streams {
             let sender = sender.clone();
-            thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    if sender.send(line).is_err() {
-                        return;
-                    }
-                }
-            });
+            // Nobody may be there to receive them any more.
+            thread::spawn(move || lines_of(stream, |line| drop(sender.send(line))));
         }
         Self { child, lines: Mutex::new(lines), printed: Mutex::new(String::new()) }
     }
@@ -214,6 +225,21 @@ pub fn binary(name: &str) -> PathBuf {
         assert!(build.stderr(Stdio::null()).status().unwrap().success());
     });
     own.with_file_name(name)
+}
+
+/// What a stream says line by line; what is drawn over is one too.
+fn lines_of(stream: impl Read, receive: impl Fn(String)) {
+    let mut line = Vec::new();
+    for byte in BufReader::new(stream).bytes().map_while(Result::ok) {
+        if byte != b'\n' && byte != b'\r' {
+            line.push(byte);
+        } else if !line.is_empty() {
+            receive(String::from_utf8_lossy(&std::mem::take(&mut line)).into_owned());
+        }
+    }
+    if !line.is_empty() {
+        receive(String::from_utf8_lossy(&line).into_owned());
+    }
 }
 
 fn read(stream: Option<impl Read + Send + 'static>) -> Box<dyn Read + Send> {

@@ -192,6 +192,32 @@ async fn use_everything_private(services: &Services, letters: &Path) -> Vec<Stri
     private
 }
 
+/// Security checklist 59: nor is it in what a collector gets.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_credential_and_no_address_is_in_a_trace() {
+    let collector = Collector::start().await;
+    let database = cluster::empty_database().await;
+    let letters = folder("letters");
+    let mut services = Services::on(database.url.expose());
+    services.identity.push(("IDENTITY_MAIL_FOLDER", letters.path().display().to_string()));
+    for of in [&mut services.identity, &mut services.crm] {
+        of.push(("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint.clone()));
+        of.push(("LOG_LEVEL", "debug".to_owned()));
+    }
+    let programs = [services.start_identity(), services.start_crm()];
+    let private = use_everything_private(&services, letters.path()).await;
+    for mut program in programs.into_iter().rev() {
+        program.signal(Signal::TERM);
+        assert!(program.ended().success());
+    }
+    collector.span_of("crm-service", "crm.v1.ClientService/CreateClient");
+    let spans = format!("{:?}", collector.spans.0.lock().unwrap()).to_lowercase();
+    assert!(spans.contains("authservice/changeemail"), "{spans}");
+    for text in &private {
+        assert!(!spans.contains(&text.to_lowercase()), "{text} in:\n{spans}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_hand_one_trace_to_the_collector_that_is_set() {
     let collector = Collector::start().await;

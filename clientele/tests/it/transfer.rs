@@ -341,3 +341,35 @@ async fn a_broken_connection_is_made_again_and_no_row_is_imported_twice() {
     let numbered = lines.iter().enumerate();
     assert!(numbered.into_iter().all(|(n, line)| line.contains(&format!("\"C{n}\""))));
 }
+
+/// How far it is, as long as it takes; where nobody looks on, nothing is drawn.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_terminal_a_bar_shows_how_far_it_is() {
+    let desk = Desk::start("bar").await;
+    let rows: String = (0..3_000).map(|n| format!("C{n},{}\n", "x".repeat(200))).collect();
+    let file = desk.file("clients.csv", format!("first_name,notes\n{rows}"));
+    let out = desk.files.join("out.csv");
+    let token = [("CLIENTELE_TOKEN", desk.caller.token.as_str())];
+    let drawn = |arguments: &[&str]| {
+        let arguments = [arguments, &["--server", &desk.server]].concat();
+        let mut program = Program::start_at_a_terminal("clientele", &arguments, &token);
+        let drawn = program.printed_until_its_end();
+        assert!(program.ended().success(), "{drawn}");
+        drawn
+    };
+    let (import, export) = tokio::task::block_in_place(|| {
+        (drawn(&["import-clients", path(&file)]), drawn(&["export-clients", path(&out)]))
+    });
+    let percents: Vec<u64> = import
+        .split(" %")
+        .filter_map(|before| {
+            before.rsplit(|sign: char| !sign.is_ascii_digit()).next()?.parse().ok()
+        })
+        .collect();
+    assert!(percents.is_sorted() && percents.first() < percents.last(), "{percents:?} in {import}");
+    assert!(import.contains("█") && import.contains("rows"), "{import}");
+    assert!(export.contains("rows"), "{export}");
+
+    let unseen = tokio::task::block_in_place(|| desk.run(&["export-clients", path(&out)]));
+    assert_eq!(unseen.ended_with(0).err, "3,000 clients.\n");
+}
