@@ -96,6 +96,8 @@ pub enum Scenario {
     Memory,
     /// An import of 1,000,000 rows: how fast, and in how much memory.
     Import,
+    /// 1,000,000 clients out to a file and in from it, with the commands: in how much memory.
+    Transfer,
     /// Ten times too many callers; idle connections and open streams.
     Overload,
     /// Throughput and p99 against accounts, clients, pages and callers, as pictures.

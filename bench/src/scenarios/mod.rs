@@ -12,6 +12,7 @@ mod overload;
 mod pages;
 mod row_security;
 mod statistics;
+mod transfer;
 mod validate_token;
 
 use std::sync::Arc;
@@ -79,6 +80,7 @@ impl Bench<'_> {
             Scenario::Statistics => statistics::run(self).await,
             Scenario::Memory => memory::run(self).await,
             Scenario::Import => import::run(self).await,
+            Scenario::Transfer => transfer::run(self).await,
             Scenario::Overload => overload::run(self).await,
             Scenario::Growth => growth::run(self).await,
             Scenario::EqualCost => equal_cost::run(self).await,
