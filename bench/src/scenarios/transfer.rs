@@ -49,7 +49,10 @@ async fn there_and_back(
             .arg(name)
             .arg(file)
             .args(["--server", &format!("http://{}", bench.stack.crm.address)]);
-        program.env("CLIENTELE_TOKEN", &account.token).stdout(Stdio::null()).stderr(Stdio::piped());
+        program
+            .env("CLIENTELE_TOKEN", &account.token)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let found = watch(bench, program.kill_on_drop(true).spawn()?).await?;
         report.floors.extend(found.floors(name));
         report.lines.push(found.line(name));
@@ -89,10 +92,7 @@ async fn watch(bench: &Bench<'_>, mut child: Child) -> Outcome<Found> {
         [Watched::process("command", pid), stack.crm.watched("crm"), stack.watched_postgres()];
     let (began, before) = (Instant::now(), Usage::of(&watched));
     let (mut held, mut last) = (Vec::new(), Usage::of(&watched));
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
+    while child.try_wait()?.is_none() {
         if began.elapsed() > PATIENCE {
             return Err("the command does not end".into());
         }
@@ -104,9 +104,12 @@ async fn watch(bench: &Bench<'_>, mut child: Child) -> Outcome<Found> {
             last = usage;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-    };
-    if !status.success() {
-        return Err(format!("the command ended with {status}").into());
+    }
+    let output = child.wait_with_output().await?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    if !output.status.success() || !said.contains("1,000,000 ") {
+        return Err(format!("the command ended with {}: {said}", output.status).into());
     }
     let cpu_us = last.since(&before, ROWS);
     Ok(Found { took: began.elapsed(), cpu_us, resident_kib: last.resident(), held })
