@@ -320,13 +320,16 @@ async fn unreliable(to: String, bytes: u64) -> String {
     address
 }
 
+/// Without addresses: nothing but the request id keeps them from being created twice.
+fn three_thousand_rows() -> String {
+    let rows: Vec<_> = (0..3_000).map(|n| format!("C{n},{}\n", "x".repeat(200))).collect();
+    format!("first_name,notes\n{}", rows.concat())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_connection_is_made_again_and_no_row_is_imported_twice() {
     let desk = Desk::start("broken").await;
-    // Without addresses: nothing but the request id keeps them from being created twice.
-    let rows: Vec<_> = (0..3_000).map(|n| format!("C{n},{}\n", "x".repeat(200))).collect();
-    let rows = rows.concat();
-    let file = desk.file("clients.csv", format!("first_name,notes\n{rows}"));
+    let file = desk.file("clients.csv", three_thousand_rows());
     let crm = desk.caller.crm_address.clone();
     let server = format!("http://{}", unreliable(crm, 400_000).await);
     let done = tokio::task::block_in_place(|| {
@@ -346,8 +349,7 @@ async fn a_broken_connection_is_made_again_and_no_row_is_imported_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn at_a_terminal_a_bar_shows_how_far_it_is() {
     let desk = Desk::start("bar").await;
-    let rows: String = (0..3_000).map(|n| format!("C{n},{}\n", "x".repeat(200))).collect();
-    let file = desk.file("clients.csv", format!("first_name,notes\n{rows}"));
+    let file = desk.file("clients.csv", three_thousand_rows());
     let out = desk.files.join("out.csv");
     let token = [("CLIENTELE_TOKEN", desk.caller.token.as_str())];
     let drawn = |arguments: &[&str]| {
