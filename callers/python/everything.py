@@ -144,6 +144,14 @@ def bad_fields(world):
     )
 
 
+@name("of more bad fields than trailers can hold the first are named and the others counted")
+def very_many_bad_fields(world):
+    request = crm.BatchGetClientsRequest(ids=[0] * 500)
+    refusal = refused(code.INVALID_ARGUMENT, "INVALID_FIELDS", clients.BatchGetClients, request, metadata=world.acme)
+    more = int(refusal.details["ErrorInfo"].metadata["fields_not_named"])
+    same((refusal.fields[0], len(refusal.fields) + more), ("ids[0]", 500))
+
+
 @name("what is missing is named, with the old words")
 def missing_fields(world):
     request = crm.CreateClientRequest(client=crm.Client(last_name="Nobody"))
@@ -430,6 +438,7 @@ run(
         bearer,
         repeat,
         bad_fields,
+        very_many_bad_fields,
         missing_fields,
         paging,
         page_tokens,

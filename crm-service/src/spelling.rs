@@ -1,8 +1,11 @@
 //! How do the values of an enum stand in a column?
 
-use std::fmt::Debug;
+use std::{collections::BTreeSet, fmt::Debug};
 
 use service_kit::fields::Flaw;
+
+/// How many values one filter takes.
+const MOST: usize = 16;
 
 /// The values of an enum and how each is spelled: in the column, and in the old API.
 #[derive(Debug)]
@@ -30,6 +33,17 @@ impl<E: Copy + PartialEq + Default + TryFrom<i32>> Spelling<E> {
         self.optional(sent)?.ok_or(Flaw::Missing)
     }
 
+    /// What a list is narrowed to: each once, in an order of their own, so that equal filters are
+    /// equal statements. The unspecified one narrows nothing.
+    pub fn filter(&self, sent: &[i32]) -> Result<Vec<&'static str>, Flaw> {
+        if sent.len() > MOST {
+            return Err(Flaw::bad(format!("must be at most {MOST}")));
+        }
+        let values = sent.iter().filter_map(|value| self.optional(*value).transpose());
+        let texts = values.map(|value| value.map(|value| self.text(value)));
+        Ok(texts.collect::<Result<BTreeSet<_>, _>>()?.into_iter().collect())
+    }
+
     /// Nothing where nothing is said.
     pub fn optional(&self, sent: i32) -> Result<Option<E>, Flaw> {
         match E::try_from(sent) {
@@ -54,6 +68,16 @@ mod tests {
             assert_eq!(SCHEDULES.required((*value).into()), Ok(*value));
         }
         assert_eq!(SCHEDULES.read("weekly"), PaymentSchedule::Unspecified);
+    }
+
+    #[test]
+    fn a_filter_has_each_value_once_and_the_unspecified_one_is_none() {
+        let filter = |sent: &[i32]| SCHEDULES.filter(sent);
+        let (pif, monthly) = (PaymentSchedule::Pif.into(), PaymentSchedule::Monthly.into());
+        assert_eq!(filter(&[pif, 0, monthly, pif]), Ok(vec!["Monthly", "PIF"]));
+        assert_eq!(filter(&[0, 0]), Ok(vec![]));
+        assert_eq!(filter(&[pif, 99]), Err(Flaw::bad("must be a known schedule")));
+        assert_eq!(filter(&[pif; 17]), Err(Flaw::bad("must be at most 16")));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! How do instants look in Rust, in the database and on the wire?
 
-use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
+use std::ops::Range;
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use chrono_tz::Tz;
 use prost_types::Timestamp;
 
@@ -24,13 +26,19 @@ pub fn zone_name(zone: Tz) -> &'static str {
     }
 }
 
+/// From 0001-01-02 to 9999-12-30. Every one of them is, whatever the time zone, on a day that can
+/// be asked for.
+const SECONDS: Range<i64> = -62_135_510_400..253_402_214_400;
+
 /// An instant in a request, or none.
 pub fn parse_optional(timestamp: Option<Timestamp>) -> Result<Option<DateTime<Utc>>, Flaw> {
     let Some(Timestamp { seconds, nanos }) = timestamp else { return Ok(None) };
-    let flaw = || Flaw::bad("must be an instant from the year 1 to the year 9999");
+    let flaw = || Flaw::bad("must be an instant from 0001-01-02 to 9999-12-30");
     let nanos = u32::try_from(nanos).map_err(|_| flaw())?;
-    let instant = DateTime::from_timestamp(seconds, nanos).ok_or_else(flaw)?;
-    if (1..=9999).contains(&instant.year()) { Ok(Some(instant)) } else { Err(flaw()) }
+    if !SECONDS.contains(&seconds) {
+        return Err(flaw());
+    }
+    DateTime::from_timestamp(seconds, nanos).map(Some).ok_or_else(flaw)
 }
 
 /// An instant on the wire.
@@ -39,5 +47,24 @@ pub fn timestamp(instant: DateTime<Utc>) -> Timestamp {
         seconds: instant.timestamp(),
         // Below 2,000,000,000 even in a leap second.
         nanos: i32::try_from(instant.timestamp_subsec_nanos()).unwrap_or(i32::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_is_on_a_day_that_can_be_asked_for_whatever_the_time_zone() {
+        let parsed = |seconds, nanos| parse_optional(Some(Timestamp { seconds, nanos }));
+        let text =
+            |parsed: Result<Option<DateTime<Utc>>, Flaw>| parsed.unwrap().unwrap().to_string();
+        assert_eq!(text(parsed(SECONDS.start, 0)), "0001-01-02 00:00:00 UTC");
+        assert_eq!(text(parsed(SECONDS.end - 1, 999_999_999)), "9999-12-30 23:59:59.999999999 UTC");
+        let bad = [(SECONDS.start - 1, 0), (SECONDS.end, 0), (i64::MAX, 0), (0, -1), (0, i32::MAX)];
+        for (seconds, nanos) in bad {
+            assert!(parsed(seconds, nanos).is_err(), "{seconds} {nanos}");
+        }
+        assert_eq!(parse_optional(None), Ok(None));
     }
 }

@@ -24,6 +24,11 @@ pub const RETRY_TRAILER: &str = "retry-after";
 /// As long as whoever was in the way usually takes to be through.
 const CONFLICT_RETRY: Duration = Duration::from_millis(100);
 
+/// How much of what is wrong with a message is told, in the details and in the message, which
+/// the details repeat. Clients in several languages take 8 KiB of trailers and no more.
+const TOLD_IN_DETAILS: usize = 2_000;
+const TOLD_IN_MESSAGE: usize = 500;
+
 /// Why a call does not get what it asked for.
 #[derive(Debug)]
 pub enum Error {
@@ -181,7 +186,7 @@ impl Error {
             Self::Invalid(violations) if violations.only_missing() => {
                 "Missing required fields".into()
             }
-            Self::Invalid(violations) => format!("Invalid fields: {violations}").into(),
+            Self::Invalid(violations) => invalid_message(violations).into(),
             Self::RequestIdReused => "This request_id was used before, with another body.".into(),
             Self::NotFound { resource, field } => format!("No {resource} has this {field}.").into(),
             Self::Taken { sentence, .. }
@@ -195,11 +200,11 @@ impl Error {
                 format!("This needs the permission {}.", access::permission_name(*permission))
                     .into()
             }
-            Self::RoleRequired(role) => format!(
-                "This is for employees with the role {} or a higher one.",
-                access::role_text(*role)
-            )
-            .into(),
+            Self::RoleRequired(role) => {
+                let or_higher = if *role == Role::SuperAdmin { "" } else { " or a higher one" };
+                let role = access::role_text(*role);
+                format!("This is for employees with the role {role}{or_higher}.").into()
+            }
             Self::PermissionsAboveOwn(permissions) => format!(
                 "Nobody gives or takes away a permission that they do not hold: {}.",
                 names(permissions)
@@ -232,8 +237,9 @@ impl Error {
         let mut details = ErrorDetails::new();
         details.set_error_info(reason_text(self.reason()), DOMAIN, self.metadata());
         if let Self::Invalid(violations) = self {
+            let (told, _) = violations.first(TOLD_IN_DETAILS);
             let fields =
-                violations.iter().map(|v| FieldViolation::new(v.field.clone(), v.flaw.to_string()));
+                told.iter().map(|v| FieldViolation::new(v.field.clone(), v.flaw.to_string()));
             details.set_bad_request(fields.collect::<Vec<_>>());
         }
         if let Some(retry) = self.retry() {
@@ -244,6 +250,10 @@ impl Error {
 
     fn metadata(&self) -> HashMap<String, String> {
         let pairs = match self {
+            Self::Invalid(violations) => match violations.first(TOLD_IN_DETAILS) {
+                (_, 0) => vec![],
+                (_, more) => vec![("fields_not_named", more.to_string())],
+            },
             Self::About { error, which } => {
                 let mut metadata = error.metadata();
                 let which = which.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
@@ -306,6 +316,13 @@ impl From<Violations> for Error {
     }
 }
 
+fn invalid_message(violations: &Violations) -> String {
+    let (told, more) = violations.first(TOLD_IN_MESSAGE);
+    let told: Vec<_> = told.iter().map(ToString::to_string).collect();
+    let more = if more == 0 { String::new() } else { format!(", and {more} more") };
+    format!("Invalid fields: {}{more}", told.join(", "))
+}
+
 fn names(permissions: &[Permission]) -> String {
     let names: Vec<_> = permissions.iter().copied().map(access::permission_name).collect();
     names.join(", ")
@@ -340,5 +357,65 @@ pub fn unauthenticated_message(reason: Reason) -> &'static str {
         Reason::AuthorizationAmbiguous => "Send one authorization header, not several.",
         Reason::ServiceCredentialInvalid => "Only services may call this.",
         _ => "Authentication credentials were not provided.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fields::{Fields, Flaw};
+
+    fn invalid(wrong: &[(String, Flaw)]) -> Status {
+        let mut fields = Fields::default();
+        for (field, flaw) in wrong {
+            fields.refuse(field, flaw.clone());
+        }
+        fields.all(()).unwrap_err().into()
+    }
+
+    /// As HTTP/2 counts them.
+    fn trailers(status: &Status) -> usize {
+        let mut headers = http::HeaderMap::new();
+        status.add_header(&mut headers).unwrap();
+        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+    }
+
+    #[test]
+    fn of_more_bad_fields_than_fit_the_first_are_named_and_the_others_counted() {
+        let wrong: Vec<_> =
+            (0..500).map(|n| (format!("ids[{n}]"), Flaw::bad("must be one"))).collect();
+        let status = invalid(&wrong);
+        let details = status.get_error_details();
+        let named = &details.bad_request().unwrap().field_violations;
+        assert!(named.len() > 50, "{}", named.len());
+        assert!(named.iter().zip(&wrong).all(|(named, (field, _))| named.field == *field));
+        let more = &details.error_info().unwrap().metadata["fields_not_named"];
+        assert_eq!(more.parse::<usize>().unwrap() + named.len(), 500);
+        assert!(status.message().starts_with("Invalid fields: ids[0] must be one, ids[1] "));
+        let counted: usize = status.message().matches("ids[").count();
+        assert!(status.message().ends_with(&format!(", and {} more", 500 - counted)), "{status}");
+
+        let few = invalid(&wrong[..3]);
+        assert_eq!(few.get_error_details().bad_request().unwrap().field_violations.len(), 3);
+        assert!(few.get_error_details().error_info().unwrap().metadata.is_empty());
+        assert!(few.message().ends_with("ids[2] must be one"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Of a name of anybody's own a field has 63 characters.
+        #[test]
+        fn whatever_is_wrong_the_trailers_are_what_every_client_takes(
+            wrong in prop::collection::vec(("[a-z_.]{1,40}\\PC{0,63}", prop::option::of("[ -~]{0,300}")), 1..150),
+        ) {
+            let flaw = |flaw: Option<String>| flaw.map_or(Flaw::Missing, Flaw::bad);
+            let wrong: Vec<_> = wrong.into_iter().map(|(field, of)| (field, flaw(of))).collect();
+            let status = invalid(&wrong);
+            // Beside them there are a request id and what browsers want to know.
+            prop_assert!(trailers(&status) < 7_400, "{}", trailers(&status));
+        }
     }
 }

@@ -1,13 +1,11 @@
 //! Which clients are asked for?
 
-use std::collections::BTreeSet;
-
 use proto::crm::v1 as pb;
-use service_kit::fields::{Country, Fields, Flaw, parse_search};
+use service_kit::fields::{Country, Fields, parse_search};
 
 use super::{
     parts::{Parts, employee},
-    status::{parse_status, status_text},
+    status::STATUSES,
 };
 
 /// What narrows lists and statistics: all of it together.
@@ -55,11 +53,9 @@ narrows!(
 );
 
 impl Filter {
-    const MOST_STATUSES: usize = 16;
-
     pub fn parse<'a>(fields: &mut Fields, asked: impl Into<Asked<'a>>) -> Option<Self> {
         let Asked { status, parts, country, search } = asked.into();
-        let statuses = fields.take("status", parse_statuses(status));
+        let statuses = fields.take("status", STATUSES.filter(status));
         let country = fields.take("country", Country::optional(country));
         let words = fields.take("search", parse_search(search));
         Some(Self { statuses: statuses?, parts, country: country?, words: words? })
@@ -78,13 +74,4 @@ impl Filter {
         ];
         narrowing.into_iter().filter(|(_, narrows)| *narrows).map(|(name, _)| name).collect()
     }
-}
-
-/// Each once, in an order of their own: equal filters are equal statements.
-fn parse_statuses(statuses: &[i32]) -> Result<Vec<&'static str>, Flaw> {
-    if statuses.len() > Filter::MOST_STATUSES {
-        return Err(Flaw::bad("must be at most 16"));
-    }
-    let statuses = statuses.iter().map(|status| parse_status(*status).map(status_text));
-    Ok(statuses.collect::<Result<BTreeSet<_>, _>>()?.into_iter().collect())
 }

@@ -16,7 +16,7 @@ use sqlx::types::Json;
 
 use super::{
     parts::{Parts, employee},
-    status::{parse_status, parse_status_or_active, status_from_text, status_text},
+    status::STATUSES,
 };
 
 /// A client as it is.
@@ -62,7 +62,7 @@ impl Details {
         let email = fields.take("client.email", Email::optional(&client.email));
         let phone_number =
             fields.take("client.phone_number", Text::<32>::parse(&client.phone_number));
-        let status = fields.take("client.status", parse_status_or_active(client.status));
+        let status = fields.take("client.status", STATUSES.optional(client.status));
         let country = fields.take("client.country", Country::optional(&client.country));
         let currency = fields.take("client.currency", Currency::optional(&client.currency));
         let notes = fields.take("client.notes", Notes::parse(&client.notes));
@@ -72,7 +72,7 @@ impl Details {
             last_name: last_name?.into_string(),
             email: email_text(email?),
             phone_number: phone_number?.into_string(),
-            status: status_text(status?).into(),
+            status: STATUSES.text(status?.unwrap_or(Status::Active)).into(),
             country: country_text(country?),
             currency: currency?.unwrap_or(default_currency).code().into(),
             notes: notes?.into_string(),
@@ -166,7 +166,7 @@ impl Change {
         let email = update
             .field("email", client.email.as_str(), |email| Email::optional(email).map(email_text));
         let phone_number = update.field("phone_number", client.phone_number.as_str(), Text::parse);
-        let status = update.field("status", &client.status, |status| parse_status(*status));
+        let status = update.field("status", &client.status, |status| STATUSES.required(*status));
         let country = update.field("country", client.country.as_str(), |country| {
             Country::optional(country).map(country_text)
         });
@@ -220,7 +220,7 @@ impl Change {
             last_name: self.last_name.map_or(before.last_name, Text::into_string),
             email: self.email.unwrap_or(before.email),
             phone_number: self.phone_number.map_or(before.phone_number, Text::into_string),
-            status: self.status.map_or(before.status, |status| status_text(status).into()),
+            status: self.status.map_or(before.status, |status| STATUSES.text(status).into()),
             country: self.country.unwrap_or(before.country),
             currency: self.currency.map_or(before.currency, |currency| currency.code().into()),
             notes: self.notes.map_or(before.notes, Notes::into_string),
@@ -277,7 +277,7 @@ impl From<Client> for pb::Client {
             last_name,
             email,
             phone_number,
-            status: status_from_text(&status).into(),
+            status: STATUSES.read(&status).into(),
             country,
             currency,
             notes,

@@ -1,7 +1,5 @@
 //! What is an instalment?
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, NaiveDate, Utc};
 use proto::{
     common::v1::ErrorReason::{
@@ -322,14 +320,12 @@ pub struct Filter {
 }
 
 impl Filter {
-    const MOST_STATUSES: usize = 16;
-
     pub fn parse(
         fields: &mut Fields,
         request: &pb::ListInstalmentsRequest,
         today: NaiveDate,
     ) -> Option<Self> {
-        let statuses = fields.take("status", parse_statuses(&request.status));
+        let statuses = fields.take("status", STATUSES.filter(&request.status));
         let due_from = fields.take("due_from", optional_date(&request.due_from));
         let due_until = fields.take("due_until", optional_date(&request.due_until));
         let (due_from, due_until) = (due_from?, due_until?);
@@ -345,17 +341,6 @@ impl Filter {
             due_until,
         })
     }
-}
-
-/// Each once, in an order of their own: equal filters are equal statements.
-fn parse_statuses(statuses: &[i32]) -> Result<Vec<&'static str>, Flaw> {
-    if statuses.len() > Filter::MOST_STATUSES {
-        return Err(Flaw::bad("must be at most 16"));
-    }
-    let statuses = statuses
-        .iter()
-        .map(|status| STATUSES.required(*status).map(|status| STATUSES.text(status)));
-    Ok(statuses.collect::<Result<BTreeSet<_>, _>>()?.into_iter().collect())
 }
 
 /// The orders that a list can be asked for. The oldest due first unless the caller says

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use proto::crm::v1::{self as pb, ClientStatus};
-use service_kit::testing::refusal::refusal;
+use service_kit::testing::refusal::{Refusal, refusal};
 use tonic::Code;
 
 use crate::support::{Crm, Person, named, signed};
@@ -113,6 +113,38 @@ async fn everything_wrong_is_named_at_once_and_nothing_is_written() {
     assert_eq!(refused.said(), (Code::InvalidArgument, "MISSING_FIELDS"));
     assert_eq!(refused.message, "Missing required fields");
     assert_eq!(crm.database.digest().await, before);
+}
+
+/// Clients in several languages take 8 KiB of trailers, and see nothing where there are more.
+#[tokio::test]
+async fn of_more_bad_fields_than_trailers_can_hold_the_first_are_named_and_the_others_counted() {
+    let crm = Crm::start().await;
+    let ana = crm.sign_up("ana").await;
+    let told = |status: tonic::Status| {
+        let refused = Refusal::of(&status);
+        assert_eq!(refused.said(), (Code::InvalidArgument, "INVALID_FIELDS"));
+        let [(key, more)] = &refused.metadata[..] else { panic!("{refused:?}") };
+        assert_eq!(key, "fields_not_named");
+        let mut headers = http::HeaderMap::new();
+        status.add_header(&mut headers).unwrap();
+        let size = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+        assert!(size.sum::<usize>() < 8 << 10, "{headers:?}");
+        (refused.fields.clone(), more.parse::<usize>().unwrap())
+    };
+    let batch = pb::BatchGetClientsRequest { ids: vec![0; 500] };
+    let (shown, more) =
+        told(crm.clients().batch_get_clients(signed(&ana, batch)).await.unwrap_err());
+    assert_eq!((shown[0].as_str(), shown.len() + more), ("ids[0]", 500));
+
+    let id = crm.create(&ana, named("Ada", "")).await.id;
+    let paths = (0..64).map(|n| format!("nothing{n}")).collect();
+    let update = pb::UpdateClientRequest {
+        client: Some(pb::Client { id, ..Default::default() }),
+        update_mask: Some(prost_types::FieldMask { paths }),
+        ..Default::default()
+    };
+    let (shown, more) = told(crm.clients().update_client(signed(&ana, update)).await.unwrap_err());
+    assert!(shown.len() > 1 && shown.len() + more == 64, "{shown:?} and {more}");
 }
 
 /// Security checklist 38.

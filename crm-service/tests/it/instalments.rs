@@ -121,7 +121,7 @@ async fn everything_wrong_is_named_at_once_and_nothing_is_written() {
     let wrong = pb::ListInstalmentsRequest {
         page_size: -1,
         order_by: "amount".into(),
-        status: vec![0],
+        status: vec![99],
         due_from: "soon".into(),
         due_until: "later".into(),
         ..Default::default()

@@ -55,6 +55,9 @@ async fn filters_narrow_together() {
         ..Default::default()
     };
     assert_eq!(names(&by(two).await), ["Blaise", "Édouard"]);
+    let whatever = status(&[ClientStatus::Unspecified]);
+    let any = pb::ListClientsRequest { status: whatever, ..Default::default() };
+    assert_eq!(by(any).await.clients.len(), 5, "what is not said narrows nothing");
     let british =
         pb::ListClientsRequest { country: "GB".into(), search: "lov".into(), ..Default::default() };
     assert_eq!(names(&by(british).await), ["Ada"]);

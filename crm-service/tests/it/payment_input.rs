@@ -53,6 +53,10 @@ async fn everything_wrong_is_named_at_once_and_nothing_is_written() {
     let refused = refusal(till.create(pb::CreatePaymentRequest::default()).await);
     assert_eq!(refused.said(), (Code::InvalidArgument, "MISSING_FIELDS"));
     assert_eq!(refused.fields, ["payment.client_id", "payment.amount"]);
+    // In some time zones it would be on a day that no report can be asked for.
+    let mut request = till.paying("1");
+    request.payment.as_mut().unwrap().paid_at = day(-62_135_596_800);
+    assert_eq!(refusal(till.create(request).await).fields, ["payment.paid_at"]);
     // What only the client's currency shows.
     let allocations = shares(&[(3, "1"), (4, "0.001"), (5, "0.0001")]);
     let request = pb::CreatePaymentRequest { allocations, ..till.paying("1.005") };

@@ -416,6 +416,10 @@ pub fn permissions_from_names(names: &[String]) -> Vec<Permission> {
 
 /// Permissions in a request, each once, in the order of the catalogue.
 pub fn parse_permissions(permissions: &[i32]) -> Result<Vec<Permission>, Flaw> {
+    const MOST: usize = 64;
+    if permissions.len() > MOST {
+        return Err(Flaw::bad(format!("must be at most {MOST}")));
+    }
     let known: Option<Vec<_>> = permissions
         .iter()
         .map(|number| Permission::try_from(*number).ok())

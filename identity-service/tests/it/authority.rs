@@ -113,7 +113,7 @@ async fn nobody_gives_or_takes_a_permission_that_they_do_not_hold() {
     identity.grant(&ana, admin.id, &[ManageApiKeys]).await.unwrap();
     identity.grant(&admin, bob, &[]).await.unwrap();
 
-    for permissions in [vec![0], vec![99], vec![3, -1]] {
+    for permissions in [vec![0], vec![99], vec![3, -1], vec![3; 65]] {
         let request = pb::UpdatePermissionsRequest { id: bob, permissions, ..Default::default() };
         let refused = refusal(identity.employees().update_permissions(signed(&ana, request)).await);
         assert_eq!(

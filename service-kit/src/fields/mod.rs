@@ -80,15 +80,32 @@ impl Violations {
     pub fn iter(&self) -> impl Iterator<Item = &Violation> {
         self.0.iter()
     }
+
+    /// The first ones, as many as are so many bytes and one at least, and how many more there are.
+    pub fn first(&self, bytes: usize) -> (&[Violation], usize) {
+        let sizes = self.0.iter().scan(0, |all, violation| {
+            *all += violation.size();
+            Some(*all)
+        });
+        let fitting = sizes.take_while(|all| *all <= bytes).count().max(1).min(self.0.len());
+        (&self.0[..fitting], self.0.len() - fitting)
+    }
 }
 
-impl fmt::Display for Violations {
+impl Violation {
+    /// Its bytes on the wire, about.
+    fn size(&self) -> usize {
+        let flaw = match &self.flaw {
+            Flaw::Missing => 11,
+            Flaw::Bad(what) => what.len(),
+        };
+        self.field.len() + flaw + 8
+    }
+}
+
+impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, violation) in self.0.iter().enumerate() {
-            let comma = if place == 0 { "" } else { ", " };
-            write!(f, "{comma}{} {}", violation.field, violation.flaw)?;
-        }
-        Ok(())
+        write!(f, "{} {}", self.field, self.flaw)
     }
 }
 
@@ -377,7 +394,9 @@ mod tests {
             let mut fields = Fields::default();
             let ids = fields.ids("ids", given);
             let taken = fields.all((ids,)).map(|(ids,)| ids);
-            taken.map_err(|wrong| wrong.to_string())
+            taken.map_err(|wrong| {
+                wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            })
         };
         assert_eq!(take(&[3, 1, 3]), Ok(vec![1, 3]));
         assert_eq!(take(&[]), Err("ids is required".to_owned()));
