@@ -49,7 +49,7 @@ async fn populated() -> Populated {
              INSERT INTO crm.employees
              SELECT a, a * 10 + 1, 'Name', 'active', 'epoch', 1 FROM generate_series(1, 2) a;
              INSERT INTO crm.clients
-             SELECT a, a * 1000000 + n, 'First', 'Last', lpad((n * 7919 % 1000000)::text, 7, '0'), '',
+             SELECT a, a * 1000000 + n, 'First', 'Last', lpad((n::bigint * 7919 % 1000000)::text, 7, '0'), '',
                  NULL, '', (ARRAY['active', 'paused'])[1 + n % 2], (ARRAY['NL', 'FR'])[1 + n / 2 % 2],
                  'EUR', '', '{{}}', timestamptz '2025-01-01' + n * interval '1 second', now(), NULL, 1,
                  a * 10 + 1
