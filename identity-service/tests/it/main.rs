@@ -7,6 +7,7 @@ mod api_keys;
 mod audit;
 mod audit_lists;
 mod authority;
+mod connections;
 mod conventions;
 mod credentials;
 mod directory;
