@@ -34,7 +34,7 @@ impl<E: Copy + PartialEq + Default + TryFrom<i32>> Spelling<E> {
     }
 
     /// What a list is narrowed to: each once, in an order of their own, so that equal filters are
-    /// equal statements. The unspecified one narrows nothing.
+    /// equal statements. The unspecified one is passed over.
     pub fn filter(&self, sent: &[i32]) -> Result<Vec<&'static str>, Flaw> {
         if sent.len() > MOST {
             return Err(Flaw::bad(format!("must be at most {MOST}")));

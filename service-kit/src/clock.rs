@@ -26,19 +26,30 @@ pub fn zone_name(zone: Tz) -> &'static str {
     }
 }
 
-/// From 0001-01-02 to 9999-12-30. Every one of them is, whatever the time zone, on a day that can
-/// be asked for.
-const SECONDS: Range<i64> = -62_135_510_400..253_402_214_400;
+/// The years 1 to 9999.
+const SECONDS: Range<i64> = -62_135_596_800..253_402_300_800;
+/// From 0001-01-02 to 9999-12-30.
+const DATED: Range<i64> = SECONDS.start + 86_400..SECONDS.end - 86_400;
 
 /// An instant in a request, or none.
 pub fn parse_optional(timestamp: Option<Timestamp>) -> Result<Option<DateTime<Utc>>, Flaw> {
+    within(&SECONDS, timestamp, "must be an instant from the year 1 to the year 9999")
+}
+
+/// The same for one that is put on a day: whatever the time zone, one that can be asked for.
+pub fn parse_optional_dated(timestamp: Option<Timestamp>) -> Result<Option<DateTime<Utc>>, Flaw> {
+    within(&DATED, timestamp, "must be an instant from 0001-01-02 to 9999-12-30")
+}
+
+fn within(
+    range: &Range<i64>,
+    timestamp: Option<Timestamp>,
+    flaw: &'static str,
+) -> Result<Option<DateTime<Utc>>, Flaw> {
     let Some(Timestamp { seconds, nanos }) = timestamp else { return Ok(None) };
-    let flaw = || Flaw::bad("must be an instant from 0001-01-02 to 9999-12-30");
-    let nanos = u32::try_from(nanos).map_err(|_| flaw())?;
-    if !SECONDS.contains(&seconds) {
-        return Err(flaw());
-    }
-    DateTime::from_timestamp(seconds, nanos).map(Some).ok_or_else(flaw)
+    let nanos = u32::try_from(nanos).ok().filter(|_| range.contains(&seconds));
+    let instant = nanos.and_then(|nanos| DateTime::from_timestamp(seconds, nanos));
+    instant.map(Some).ok_or(Flaw::bad(flaw))
 }
 
 /// An instant on the wire.
@@ -55,16 +66,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instant_is_on_a_day_that_can_be_asked_for_whatever_the_time_zone() {
-        let parsed = |seconds, nanos| parse_optional(Some(Timestamp { seconds, nanos }));
+    fn an_instant_is_of_a_year_with_four_digits_and_a_dated_one_on_a_day_in_every_time_zone() {
+        let (first, last) = (-62_135_596_800, 253_402_300_799);
+        let at = |seconds, nanos| Some(Timestamp { seconds, nanos });
         let text =
             |parsed: Result<Option<DateTime<Utc>>, Flaw>| parsed.unwrap().unwrap().to_string();
-        assert_eq!(text(parsed(SECONDS.start, 0)), "0001-01-02 00:00:00 UTC");
-        assert_eq!(text(parsed(SECONDS.end - 1, 999_999_999)), "9999-12-30 23:59:59.999999999 UTC");
-        let bad = [(SECONDS.start - 1, 0), (SECONDS.end, 0), (i64::MAX, 0), (0, -1), (0, i32::MAX)];
-        for (seconds, nanos) in bad {
-            assert!(parsed(seconds, nanos).is_err(), "{seconds} {nanos}");
+        assert_eq!(text(parse_optional(at(first, 0))), "0001-01-01 00:00:00 UTC");
+        assert_eq!(text(parse_optional(at(last, 0))), "9999-12-31 23:59:59 UTC");
+        assert_eq!(text(parse_optional_dated(at(first + 86_400, 0))), "0001-01-02 00:00:00 UTC");
+        assert_eq!(text(parse_optional_dated(at(last - 86_400, 0))), "9999-12-30 23:59:59 UTC");
+        for (seconds, nanos) in [(first - 1, 0), (last + 1, 0), (0, -1), (0, i32::MAX)] {
+            assert!(parse_optional(at(seconds, nanos)).is_err(), "{seconds} {nanos}");
+            assert!(parse_optional_dated(at(seconds, nanos)).is_err(), "{seconds} {nanos}");
         }
-        assert_eq!(parse_optional(None), Ok(None));
+        for seconds in [first, first + 86_399, last - 86_399, last] {
+            assert!(parse_optional_dated(at(seconds, 0)).is_err(), "{seconds}");
+        }
+        assert_eq!((parse_optional(None), parse_optional_dated(None)), (Ok(None), Ok(None)));
     }
 }

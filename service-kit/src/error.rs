@@ -406,7 +406,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Of a name of anybody's own a field has 63 characters.
+        /// Of a name of anybody's own a field has 63 characters, and what is none is escaped.
         #[test]
         fn whatever_is_wrong_the_trailers_are_what_every_client_takes(
             wrong in prop::collection::vec(("[a-z_.]{1,40}\\PC{0,63}", prop::option::of("[ -~]{0,300}")), 1..150),

@@ -109,8 +109,9 @@ async fn a_demo_is_there_once_however_often_it_is_started_and_interrupted() {
     program.kill();
     // At a terminal a bar is drawn over and over.
     let mut program = Program::start_at_a_terminal("clientele", &["--demo"], &on_free_ports(&data));
-    let drawn: Vec<_> = (0..2).map(|_| place(&program.line_with("/260 clients"))).collect();
-    assert!(drawn[0] <= drawn[1] && drawn[1] < 260, "{drawn:?}");
+    let mut drawn = (0..1_000).map(|_| place(&program.line_with("/260 clients")));
+    let first = drawn.next().unwrap();
+    assert!(drawn.any(|place| place > first), "it moves");
     program.signal(Signal::TERM);
     assert!(program.ended().success(), "it ends also while it is not complete");
 

@@ -321,15 +321,15 @@ async fn unreliable(to: String, bytes: u64) -> String {
 }
 
 /// Without addresses: nothing but the request id keeps them from being created twice.
-fn three_thousand_rows() -> String {
-    let rows: Vec<_> = (0..3_000).map(|n| format!("C{n},{}\n", "x".repeat(200))).collect();
+fn rows(number: u32) -> String {
+    let rows: Vec<_> = (0..number).map(|n| format!("C{n},{}\n", "x".repeat(200))).collect();
     format!("first_name,notes\n{}", rows.concat())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_connection_is_made_again_and_no_row_is_imported_twice() {
     let desk = Desk::start("broken").await;
-    let file = desk.file("clients.csv", three_thousand_rows());
+    let file = desk.file("clients.csv", rows(3_000));
     let crm = desk.caller.crm_address.clone();
     let server = format!("http://{}", unreliable(crm, 400_000).await);
     let done = tokio::task::block_in_place(|| {
@@ -349,7 +349,7 @@ async fn a_broken_connection_is_made_again_and_no_row_is_imported_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn at_a_terminal_a_bar_shows_how_far_it_is() {
     let desk = Desk::start("bar").await;
-    let file = desk.file("clients.csv", three_thousand_rows());
+    let file = desk.file("clients.csv", rows(12_000));
     let out = desk.files.join("out.csv");
     let token = [("CLIENTELE_TOKEN", desk.caller.token.as_str())];
     let drawn = |arguments: &[&str]| {
@@ -373,5 +373,5 @@ async fn at_a_terminal_a_bar_shows_how_far_it_is() {
     assert!(export.contains("rows"), "{export}");
 
     let unseen = tokio::task::block_in_place(|| desk.run(&["export-clients", path(&out)]));
-    assert_eq!(unseen.ended_with(0).err, "3,000 clients.\n");
+    assert_eq!(unseen.ended_with(0).err, "12,000 clients.\n");
 }

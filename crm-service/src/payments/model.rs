@@ -535,7 +535,7 @@ pub fn parse_is_won(outcome: i32) -> Result<bool, Flaw> {
 
 /// As exact as it is stored, and not in the future but for clocks that differ.
 fn parse_paid_at(time: Option<prost_types::Timestamp>) -> Result<Option<DateTime<Utc>>, Flaw> {
-    let Some(time) = clock::parse_optional(time)? else { return Ok(None) };
+    let Some(time) = clock::parse_optional_dated(time)? else { return Ok(None) };
     if time > clock::now() + TimeDelta::days(1) {
         return Err(Flaw::bad("must not be more than a day ahead"));
     }
