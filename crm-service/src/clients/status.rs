@@ -14,3 +14,15 @@ pub const STATUSES: Spelling<Status> = Spelling {
         (Status::Cancelled, "cancelled"),
     ],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_spelled_as_they_were() {
+        for (status, text) in STATUSES.values {
+            assert_eq!((STATUSES.text(*status), STATUSES.read(text)), (*text, *status));
+        }
+    }
+}
