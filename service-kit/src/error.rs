@@ -365,7 +365,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fields::{Fields, Flaw};
+    use crate::{
+        fields::{Fields, Flaw},
+        testing::refusal::trailers,
+    };
 
     fn invalid(wrong: &[(String, Flaw)]) -> Status {
         let mut fields = Fields::default();
@@ -373,13 +376,6 @@ mod tests {
             fields.refuse(field, flaw.clone());
         }
         fields.all(()).unwrap_err().into()
-    }
-
-    /// As HTTP/2 counts them.
-    fn trailers(status: &Status) -> usize {
-        let mut headers = http::HeaderMap::new();
-        status.add_header(&mut headers).unwrap();
-        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
     }
 
     #[test]

@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
-    metrics::{counter::Counter, family::Family, gauge::ConstGauge},
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
 use service_kit::{
@@ -18,6 +17,7 @@ use service_kit::{
         clock::Moment,
         holder::{Fate, Found, Holder},
     },
+    telemetry::metrics::register_count,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -64,7 +64,12 @@ impl Keeper {
     pub fn register(self: &Arc<Self>, registry: &mut Registry) {
         let help = "Answers about callers, kept ones and such that were asked for";
         registry.register("authorization_answers", help, self.answers.clone());
-        registry.register_collector(Box::new(Standing(self.clone())));
+        let (keeper, help) = (Arc::clone(self), "Whether answers about callers may be kept");
+        register_count(registry, "lease_held", help, move || keeper.holds());
+        let (keeper, help) = (Arc::clone(self), "Answers about callers that are kept");
+        register_count(registry, "authorization_answers_kept", help, move || {
+            keeper.holder().kept()
+        });
     }
 
     pub(super) fn identity(&self) -> &AskIdentity {
@@ -139,32 +144,5 @@ impl Authenticator for Keeper {
 
     fn holds(&self) -> bool {
         self.holder().holds(Moment::now())
-    }
-}
-
-/// How it stands, when somebody asks.
-struct Standing(Arc<Keeper>);
-
-impl Collector for Standing {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
-        let (holds, kept) = {
-            let holder = self.0.holder();
-            (i64::from(holder.holds(Moment::now())), holder.kept())
-        };
-        let kept = i64::try_from(kept).unwrap_or(i64::MAX);
-        for (name, help, value) in [
-            ("lease_held", "Whether answers about callers may be kept", holds),
-            ("authorization_answers_kept", "Answers about callers that are kept", kept),
-        ] {
-            let gauge = ConstGauge::new(value);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::fmt::Debug for Standing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Standing(…)")
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use proto::crm::v1::{self as pb, ClientStatus};
-use service_kit::testing::refusal::{Refusal, refusal};
+use service_kit::testing::refusal::{Refusal, refusal, trailers};
 use tonic::Code;
 
 use crate::support::{Crm, Person, named, signed};
@@ -125,10 +125,7 @@ async fn of_more_bad_fields_than_trailers_can_hold_the_first_are_named_and_the_o
         assert_eq!(refused.said(), (Code::InvalidArgument, "INVALID_FIELDS"));
         let [(key, more)] = &refused.metadata[..] else { panic!("{refused:?}") };
         assert_eq!(key, "fields_not_named");
-        let mut headers = http::HeaderMap::new();
-        status.add_header(&mut headers).unwrap();
-        let size = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
-        assert!(size.sum::<usize>() < 8 << 10, "{headers:?}");
+        assert!(trailers(&status) < 8 << 10, "{refused:?}");
         (refused.fields.clone(), more.parse::<usize>().unwrap())
     };
     let batch = pb::BatchGetClientsRequest { ids: vec![0; 500] };

@@ -56,12 +56,7 @@ async fn an_outage_of_the_database_is_outlasted() {
     let (crm, ana, bob, _) = office().await;
     crm.looked_after(&ana, bob.id, 0).await;
     for _ in 0..3 {
-        crm.database
-            .execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                 WHERE usename = 'service' AND datname = current_database()",
-            )
-            .await;
+        crm.database.end_connections().await;
         crm.rename(&ana, bob.id, "Robert").await;
     }
     crm.dismiss(&ana, bob.id).await;

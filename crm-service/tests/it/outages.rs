@@ -75,9 +75,7 @@ async fn connections_that_the_database_ended_are_replaced_unnoticed() {
     let crm = Crm::start().await;
     let ana = crm.sign_up("ana").await;
     crm.create(&ana, named("Ada", "")).await;
-    crm.database
-        .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'service' AND datname = current_database()")
-        .await;
+    crm.database.end_connections().await;
     let found = crm.list(&ana, pb::ListClientsRequest::default()).await;
     assert_eq!(found.clients.len(), 1);
 }

@@ -15,37 +15,28 @@
 //! it is full, says [`buckets`]. Of an address only a digest is kept, under a key that is made
 //! at the start and never leaves.
 
+mod arrivals;
 mod buckets;
 mod expiring;
+mod guesses;
 mod limits;
 mod network;
 
 use std::{
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::gauge::ConstGauge,
-    registry::Registry,
-};
-use service_kit::keys::random;
+use prometheus_client::registry::Registry;
+use service_kit::{keys::random, telemetry::metrics::register_count};
 use sha2::{Digest as _, Sha256};
 
-use self::{buckets::Buckets, expiring::Expiring};
+use self::{arrivals::Arrivals, buckets::Buckets, guesses::Guesses};
 
 pub use self::{
-    limits::{ArrivalLimits, Kind, Limits, Mailing, PerKind},
+    limits::{Kind, Limits, Mailing, PerKind},
     network::Network,
 };
-
-/// How long a network is known to an address after somebody logged in from there.
-const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// With more of them, a single account would make all others forgotten.
-const KNOWN_NETWORKS_PER_ADDRESS: usize = 16;
 
 /// What was attempted so far.
 pub struct Attempts {
@@ -60,19 +51,6 @@ pub struct Attempts {
 type Address = [u8; 16];
 /// An address as seen from a network. All callers of unknown networks are in one.
 type Place = (Address, Option<Network>);
-
-/// What arrived of one kind.
-struct Arrivals {
-    networks: Buckets<Option<Network>>,
-    everybody: Buckets<()>,
-}
-
-/// Who guessed at the secrets of addresses.
-struct Guesses {
-    from_networks: Buckets<Place>,
-    from_strangers: Buckets<Address>,
-    known: Expiring<Place>,
-}
 
 impl Attempts {
     pub fn new(limits: &Limits) -> Self {
@@ -146,7 +124,9 @@ impl Attempts {
 
     /// Shows how much is remembered.
     pub fn register(self: &Arc<Self>, registry: &mut Registry) {
-        registry.register_collector(Box::new(Kept(Arc::clone(self))));
+        let (attempts, help) =
+            (Arc::clone(self), "Networks and addresses of which attempts are remembered");
+        register_count(registry, "attempts_kept", help, move || attempts.kept());
     }
 
     fn kept(&self) -> usize {
@@ -192,114 +172,6 @@ impl Guess<'_> {
     }
 }
 
-impl Arrivals {
-    fn new(limits: ArrivalLimits) -> Self {
-        Self { networks: Buckets::new(limits.network), everybody: Buckets::new(limits.everybody) }
-    }
-
-    /// Takes from both or from none: what one network does too much costs the others nothing.
-    fn take(&mut self, network: Option<Network>, now: Instant) -> Result<(), Duration> {
-        let of_network = self.networks.full_again_after_one(&network, now);
-        let of_everybody = self.everybody.full_again_after_one(&(), now);
-        match (of_network, of_everybody) {
-            (Ok(of_network), Ok(of_everybody)) => {
-                self.networks.set_full_again(network, of_network);
-                self.everybody.set_full_again((), of_everybody);
-                Ok(())
-            }
-            (Err(wait), Ok(_)) | (Ok(_), Err(wait)) => Err(wait),
-            (Err(one), Err(other)) => Err(one.max(other)),
-        }
-    }
-
-    fn kept(&self) -> usize {
-        self.networks.len() + self.everybody.len()
-    }
-
-    fn sweep(&mut self, now: Instant) {
-        self.networks.sweep(now);
-        self.everybody.sweep(now);
-    }
-}
-
-impl Guesses {
-    fn new(limits: &Limits) -> Self {
-        Self {
-            from_networks: Buckets::new(limits.guesses_from_network),
-            from_strangers: Buckets::new(limits.guesses_from_strangers),
-            known: Expiring::default(),
-        }
-    }
-
-    /// Takes a guess from a place, and says whether it is a stranger's. A guess that is not
-    /// considered finds nothing out and costs nothing: a person who tries in vain while
-    /// others guess is not locked any longer for it.
-    fn take(&mut self, place: Place, now: Instant) -> Option<bool> {
-        let from_network = self.from_networks.full_again_after_one(&place, now).ok()?;
-        let by_stranger = !self.is_known(&place, now);
-        if by_stranger {
-            self.from_strangers.take(place.0, now).ok()?;
-        }
-        self.from_networks.set_full_again(place, from_network);
-        Some(by_stranger)
-    }
-
-    fn succeeded(&mut self, place: Place, by_stranger: bool, now: Instant) {
-        self.from_networks.fill(&place);
-        if by_stranger {
-            self.from_strangers.give_back(place.0, now);
-        }
-        // Callers of whom nothing is known are never known.
-        if place.1.is_some() {
-            self.know(place, now);
-        }
-    }
-
-    fn is_known(&self, place: &Place, now: Instant) -> bool {
-        self.known.get(place).is_some_and(|until| until > now)
-    }
-
-    fn know(&mut self, place: Place, now: Instant) {
-        self.known.remove(&place);
-        let of_address =
-            || self.known.range((place.0, None)..).take_while(|(it, _)| it.0 == place.0);
-        if of_address().count() >= KNOWN_NETWORKS_PER_ADDRESS {
-            let oldest = of_address().min_by_key(|(_, until)| *until);
-            if let Some((oldest, _)) = oldest {
-                self.known.remove(&oldest);
-            }
-        }
-        self.known.set(place, now + KNOWN_FOR);
-    }
-
-    fn kept(&self) -> usize {
-        self.from_networks.len() + self.from_strangers.len() + self.known.len()
-    }
-
-    fn sweep(&mut self, now: Instant) {
-        self.from_networks.sweep(now);
-        self.from_strangers.sweep(now);
-        self.known.sweep(now);
-    }
-}
-
-/// Counted when somebody asks.
-struct Kept(Arc<Attempts>);
-
-impl Collector for Kept {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let gauge = ConstGauge::new(i64::try_from(self.0.kept()).unwrap_or(i64::MAX));
-        let help = "Networks and addresses of which attempts are remembered";
-        gauge.encode(encoder.encode_descriptor("attempts_kept", help, None, gauge.metric_type())?)
-    }
-}
-
-impl fmt::Debug for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Kept(…)")
-    }
-}
-
 /// Whoever panicked with it has left counts that are off by one at most.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -313,7 +185,7 @@ mod tests {
         thread,
     };
 
-    use super::{buckets::Budget, *};
+    use super::{buckets::Budget, expiring, limits::ArrivalLimits, *};
 
     const MINUTE: Duration = Duration::from_secs(60);
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -6,9 +6,7 @@ use std::{
 };
 
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{counter::Counter, gauge::ConstGauge},
+    metrics::counter::Counter,
     registry::{Registry, Unit},
 };
 use service_kit::{
@@ -22,6 +20,7 @@ use service_kit::{
         table::{Publisher, Watchman},
         wait::Wait,
     },
+    telemetry::metrics::register_count,
 };
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
@@ -81,7 +80,11 @@ impl Giver {
             Unit::Seconds,
             figures.waited.clone(),
         );
-        registry.register_collector(Box::new(Holders(self.clone())));
+        // They end by time alone, so that they are counted when somebody asks.
+        let (giver, help) = (Arc::clone(self), "Processes of other services that may hold a lease");
+        register_count(registry, "lease_holders", help, move || {
+            giver.state().notes.holders(Moment::now())
+        });
     }
 
     /// A ping is here: to be called before the log is read for it.
@@ -163,22 +166,4 @@ const IN_TIME: Duration = LEASE;
 
 pub(super) async fn in_time<T>(found: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     timeout(IN_TIME, found).await.unwrap_or_else(|_| Err(Error::database_unavailable()))
-}
-
-/// Counted when somebody asks: they end by time alone.
-struct Holders(Arc<Giver>);
-
-impl Collector for Holders {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
-        let holders = self.0.state().notes.holders(Moment::now());
-        let gauge = ConstGauge::new(i64::try_from(holders).unwrap_or(i64::MAX));
-        let help = "Processes of other services that may hold a lease";
-        gauge.encode(encoder.encode_descriptor("lease_holders", help, None, gauge.metric_type())?)
-    }
-}
-
-impl std::fmt::Debug for Holders {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Holders(…)")
-    }
 }

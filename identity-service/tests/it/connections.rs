@@ -20,13 +20,7 @@ async fn connections_that_the_database_ended_are_replaced_unnoticed() {
     for login in logins.collect::<Vec<_>>() {
         login.await.unwrap();
     }
-    identity
-        .database
-        .execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE usename = 'service' AND datname = current_database()",
-        )
-        .await;
+    identity.database.end_connections().await;
     identity.auth().get_me(signed(&ana, pb::GetMeRequest {})).await.unwrap();
     identity.log_in("ana@example.com").await;
 }

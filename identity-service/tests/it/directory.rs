@@ -464,13 +464,7 @@ async fn an_outage_of_the_database_is_outlasted() {
     let identity = Identity::start().await;
     let ana = identity.sign_up("ana").await;
     let mut watcher = Watcher::new(&identity).await;
-    identity
-        .database
-        .execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE usename = 'service' AND datname = current_database()",
-        )
-        .await;
+    identity.database.end_connections().await;
     let request = create_employee("bob", Role::Employee);
     identity.employees().create_employee(signed(&ana, request)).await.unwrap();
     let events = watcher.take(1).await;

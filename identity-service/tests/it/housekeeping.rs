@@ -247,17 +247,9 @@ async fn an_outage_of_the_database_is_outlasted() {
     let database = &identity.database;
     plant_somebody(database).await;
     tokio::time::sleep(OFTEN * 2).await;
-    database
-        .execute(
-            "UPDATE pg_database SET datallowconn = false WHERE datname = current_database();
-             SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE usename = 'service' AND datname = current_database()",
-        )
-        .await;
+    database.let_in(false).await;
     tokio::time::sleep(OFTEN * 4).await;
-    database
-        .execute("UPDATE pg_database SET datallowconn = true WHERE datname = current_database()")
-        .await;
+    database.let_in(true).await;
     let answers = PLANTS.iter().find(|plant| plant.table == "answers").unwrap();
     answers.plant(database, answers.old, 1).await;
     become_rows(database, &everywhere(0)).await;

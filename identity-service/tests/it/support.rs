@@ -1,13 +1,12 @@
 //! A running identity-service, and people to call it with.
 
+mod letters;
+mod requests;
+mod secrets;
+
 use std::{net::SocketAddr, time::Duration};
 
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
-};
 use identity_service::{SCHEMA, SessionSettings, Settings, mail::settings::MailSettings};
-use prost_types::FieldMask;
 use proto::{
     common::v1::{ErrorReason, Permission, Role},
     identity::v1::{
@@ -27,7 +26,9 @@ use service_kit::{
 use sqlx::{AssertSqlSafe, FromRow, postgres::PgRow};
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::{Request, Status, transport::Channel};
+use tonic::{Status, transport::Channel};
+
+pub use self::{letters::code_in, requests::*, secrets::*};
 
 pub const PASSWORD: &str = "correct horse battery";
 pub const SERVICE_SECRET: &str = "a-secret-among-services";
@@ -374,54 +375,11 @@ impl Identity {
         client.validate_token(request).await.unwrap().into_inner().outcome.unwrap()
     }
 
-    /// The newest letter to somebody whose subject begins like this, once it is there.
-    pub async fn letter(&self, to: &str, subject: &str) -> String {
-        for _ in 0..200 {
-            if let Some(letter) = self.letters_to(to, subject).pop() {
-                return letter;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("no letter to {to} about {subject:?}")
-    }
-
-    /// The letters to somebody whose subjects begin like this, in the order of their sending.
-    pub fn letters_to(&self, to: &str, subject: &str) -> Vec<String> {
-        let files = std::fs::read_dir(self.letters.path()).unwrap();
-        let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
-        files.retain(|file| file.extension().is_some_and(|extension| extension == "eml"));
-        files.sort();
-        let letters = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
-        let is_wanted = |letter: &String| {
-            letter.lines().any(|line| line.starts_with("To: ") && line.contains(to))
-                && letter.lines().any(|line| line.starts_with(&format!("Subject: {subject}")))
-        };
-        letters.filter(is_wanted).collect()
-    }
-
     /// Every row, digested, once nothing is written by itself any more: equal before and after a
     /// call that wrote nothing.
     pub async fn digest(&self) -> Vec<(String, Option<String>)> {
         self.no_letters_left().await;
         self.database.digest().await
-    }
-
-    /// Waits until every letter is sent: then nothing is written by itself any more.
-    pub async fn no_letters_left(&self) {
-        for _ in 0..200 {
-            let left: i64 = sqlx::query_scalar(
-                "SELECT (SELECT count(*) FROM identity.letters)
-                      + (SELECT count(*) FROM identity.address_requests)",
-            )
-            .fetch_one(&self.database.owner)
-            .await
-            .unwrap();
-            if left == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("letters are not sent")
     }
 
     /// A figure from the metrics, summed over its labels.
@@ -433,142 +391,6 @@ impl Identity {
             .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
             .sum()
     }
-}
-
-pub fn sign_up(name: &str) -> pb::SignUpRequest {
-    pb::SignUpRequest {
-        account: Some(pb::SignUpAccount { name: format!("{name} Ltd"), ..Default::default() }),
-        employee: Some(pb::SignUpEmployee {
-            email: format!("{name}@example.com"),
-            password: PASSWORD.to_owned(),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
-}
-
-/// The code in a letter.
-pub fn code_in(letter: &str) -> &str {
-    let prefixes = ["clp_", "clv_", "cli_"];
-    let start = prefixes.iter().find_map(|prefix| letter.find(prefix)).expect(letter);
-    &letter[start..start + 54]
-}
-
-/// A secret of ours up to its checksum, with the checksum that goes with it.
-pub fn with_checksum(text: &str) -> String {
-    const DIGITS: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut checksum = crc32fast::hash(text.as_bytes());
-    let mut digits = String::new();
-    for _ in 0..6 {
-        digits.insert(0, char::from(DIGITS[checksum as usize % 62]));
-        checksum /= 62;
-    }
-    format!("{text}_{digits}")
-}
-
-/// A secret as if it were one of another kind.
-pub fn renamed(secret: &str, prefix: &str) -> String {
-    let (body, _) = secret.rsplit_once('_').unwrap();
-    with_checksum(&format!("{prefix}{}", &body[prefix.len()..]))
-}
-
-/// Whether a dump has a secret nowhere, however it may be written. Of one with several parts also
-/// not the part that makes it worth something.
-pub fn is_nowhere_in(dump: &str, secret: &str) -> bool {
-    let dump = dump.to_lowercase();
-    let last = secret.rsplit(['.', ' ']).next().unwrap();
-    let middle = secret.split('_').nth(1).unwrap_or(secret);
-    let long = |part: &&str| *part == secret || part.len() >= 16;
-    [secret, last, middle].into_iter().filter(long).all(|part| {
-        let written = [
-            part.to_owned(),
-            hex::encode(part),
-            STANDARD_NO_PAD.encode(part),
-            URL_SAFE_NO_PAD.encode(part),
-        ];
-        written.iter().all(|written| !dump.contains(&written.to_lowercase()))
-    })
-}
-
-pub fn create_employee(name: &str, role: Role) -> pb::CreateEmployeeRequest {
-    pb::CreateEmployeeRequest {
-        employee: Some(pb::Employee {
-            email: format!("{name}@example.com"),
-            role: role.into(),
-            ..Default::default()
-        }),
-        password: PASSWORD.to_owned(),
-        request_id: String::new(),
-    }
-}
-
-pub fn login(email: &str, password: &str) -> pb::LoginRequest {
-    pb::LoginRequest { email: email.to_owned(), password: password.to_owned() }
-}
-
-pub fn issue_tokens(email: &str, password: &str, device_label: &str) -> pb::IssueTokensRequest {
-    pb::IssueTokensRequest {
-        email: email.to_owned(),
-        password: password.to_owned(),
-        device_label: device_label.to_owned(),
-    }
-}
-
-pub fn create_api_key(permissions: &[Permission]) -> pb::CreateApiKeyRequest {
-    let api_key = pb::ApiKey {
-        name: "robot".to_owned(),
-        permissions: numbers(permissions),
-        ..Default::default()
-    };
-    pb::CreateApiKeyRequest { api_key: Some(api_key), request_id: String::new() }
-}
-
-/// Somebody to be hired.
-pub fn someone(name: &str, role: Role) -> pb::Employee {
-    create_employee(name, role).employee.unwrap()
-}
-
-/// A mask of these paths; none where there are none.
-pub fn mask(paths: &[&str]) -> Option<FieldMask> {
-    let paths: Vec<_> = paths.iter().map(|path| (*path).to_owned()).collect();
-    (!paths.is_empty()).then_some(FieldMask { paths })
-}
-
-/// Permissions as they go over the wire.
-pub fn numbers(permissions: &[Permission]) -> Vec<i32> {
-    permissions.iter().copied().map(Into::into).collect()
-}
-
-/// Two root keys, as a rotation meets them.
-pub fn old_and_new() -> (String, String) {
-    let old = Keyring::generate();
-    (old, Keyring::generate().replacen("1:", "2:", 1))
-}
-
-/// A call that a proxy passed on for somebody at an address.
-pub fn coming_from<T>(address: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("x-forwarded-for", address.parse().unwrap());
-    request
-}
-
-/// A request with somebody's token.
-pub fn signed<T>(by: &Person, message: T) -> Request<T> {
-    bearing(&by.token, message)
-}
-
-/// A request with a token, whatever it is.
-pub fn bearing<T>(token: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("authorization", format!("Token {token}").parse().unwrap());
-    request
-}
-
-/// A request of another service.
-pub fn from_service<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("x-service-authorization", SERVICE_SECRET.parse().unwrap());
-    request
 }
 
 fn person(token: String, employee: pb::Employee) -> Person {

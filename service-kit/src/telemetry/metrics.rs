@@ -133,7 +133,13 @@ impl Metrics {
 
     /// Asks the database pool at every scrape.
     pub(crate) fn register_pool(&self, ready: Arc<dyn Ready>) {
-        self.register(|registry| registry.register_collector(Box::new(Pool(ready))));
+        let (size, idle) = (Arc::clone(&ready), ready);
+        self.register(|registry| {
+            let help = "Connections to the database";
+            register_count(registry, "db_pool_size", help, move || size.pool().size);
+            let help = "Connections that no query uses";
+            register_count(registry, "db_pool_idle", help, move || idle.pool().idle);
+        });
     }
 
     /// An RPC begins.
@@ -171,26 +177,41 @@ impl Metrics {
     }
 }
 
-/// The connections to the database.
-struct Pool(Arc<dyn Ready>);
+/// Adds a figure that is counted whenever somebody asks.
+pub fn register_count<C, N>(
+    registry: &mut Registry,
+    name: &'static str,
+    help: &'static str,
+    count: C,
+) where
+    C: Fn() -> N + Send + Sync + 'static,
+    N: TryInto<i64> + 'static,
+{
+    registry.register_collector(Box::new(Counted { name, help, count }));
+}
 
-impl Collector for Pool {
+struct Counted<C> {
+    name: &'static str,
+    help: &'static str,
+    count: C,
+}
+
+impl<C, N> Collector for Counted<C>
+where
+    C: Fn() -> N + Send + Sync + 'static,
+    N: TryInto<i64> + 'static,
+{
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let figures = self.0.pool();
-        gauge(&mut encoder, "db_pool_size", "Connections to the database", figures.size)?;
-        gauge(&mut encoder, "db_pool_idle", "Connections that no query uses", figures.idle)
+        let gauge = ConstGauge::new((self.count)().try_into().unwrap_or(i64::MAX));
+        let kind = gauge.metric_type();
+        gauge.encode(encoder.encode_descriptor(self.name, self.help, None, kind)?)
     }
 }
 
-impl fmt::Debug for Pool {
+impl<C> fmt::Debug for Counted<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pool(…)")
+        f.write_str(self.name)
     }
-}
-
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u32) -> fmt::Result {
-    let gauge = ConstGauge::new(i64::from(value));
-    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ use crate::{
 /// What the services under test log in as: a mere member of the narrow roles, as in production.
 const MEMBER: &str = "service";
 
+const END_CONNECTIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE usename = 'service' AND datname = current_database()";
+
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A migrated database of one test; clones are the same one.
@@ -98,6 +101,21 @@ impl TestDatabase {
     /// The name of the schema in it.
     pub(super) fn schema(&self) -> &'static str {
         self.schema
+    }
+
+    /// Ends every connection of the service to it.
+    pub async fn end_connections(&self) {
+        self.execute(END_CONNECTIONS).await;
+    }
+
+    /// Whether anybody gets new connections to it; where not, those of the service are ended.
+    pub async fn let_in(&self, allowed: bool) {
+        let allow = format!(
+            "UPDATE pg_database SET datallowconn = {allowed} WHERE datname = current_database()"
+        );
+        // On one connection: there is no other one once nobody is let in.
+        let end = if allowed { "" } else { END_CONNECTIONS };
+        self.execute(&format!("{allow}; {end}")).await;
     }
 
     /// Runs a statement as the owner.

@@ -34,17 +34,9 @@ pub async fn without_its_database_it_does_not_serve(
     services: &[&str],
 ) {
     becomes(channel, services, ServingStatus::Serving).await;
-    database
-        .execute(
-            "UPDATE pg_database SET datallowconn = false WHERE datname = current_database();
-             SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE usename = 'service' AND datname = current_database()",
-        )
-        .await;
+    database.let_in(false).await;
     becomes(channel, services, ServingStatus::NotServing).await;
-    database
-        .execute("UPDATE pg_database SET datallowconn = true WHERE datname = current_database()")
-        .await;
+    database.let_in(true).await;
     becomes(channel, services, ServingStatus::Serving).await;
 }
 

@@ -55,6 +55,13 @@ impl Refusal {
     }
 }
 
+/// The size of a status in trailers, as HTTP/2 counts it.
+pub fn trailers(status: &Status) -> usize {
+    let mut headers = http::HeaderMap::new();
+    status.add_header(&mut headers).unwrap();
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+}
+
 /// The refusal in an answer that must be one.
 pub fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> Refusal {
     Refusal::of(&answer.expect_err("this must be refused"))
