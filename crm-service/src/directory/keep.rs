@@ -18,15 +18,15 @@ impl Directory {
         news: News,
     ) -> Result<(), Error> {
         let mut tx = self.db.begin_named(account_id, TASK).await?;
+        let first = if news.gone.is_empty() { &news.there } else { &news.gone };
+        sql::keep_employees(&mut tx, epoch, first.values()).await?;
         if let Some(account) = &news.account {
             sql::keep_account(&mut tx, epoch, account).await?;
         }
-        if news.gone.is_empty() {
-            sql::keep_employees(&mut tx, epoch, news.there.values()).await?;
-            return tx.commit([]).await;
-        }
-        sql::keep_employees(&mut tx, epoch, news.gone.values()).await?;
         tx.commit([]).await?;
+        if news.gone.is_empty() {
+            return Ok(());
+        }
         for id in news.gone.keys() {
             self.take_parts(account_id, *id).await?;
         }

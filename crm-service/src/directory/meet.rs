@@ -95,10 +95,10 @@ impl Directory {
             return Ok(Vec::new());
         }
         let mut tx = self.db.begin_named(account_id, TASK).await?;
+        sql::keep_employees(&mut tx, &at.epoch, &words).await?;
         if let Some(account) = account.filter(|_| words.iter().any(|word| copy(word).is_none())) {
             sql::keep_account(&mut tx, &at.epoch, &account).await?;
         }
-        sql::keep_employees(&mut tx, &at.epoch, &words).await?;
         tx.commit([]).await?;
         Ok(words.iter().map(|word| word.id).collect())
     }

@@ -78,7 +78,8 @@ pub async fn keep_employees(
     Ok(())
 }
 
-/// The same of the account.
+/// The same of the account. Behind the employees, as everybody who gives one a part holds them
+/// before they meet the account.
 pub async fn keep_account(tx: &mut TenantTx, epoch: &str, word: &AccountWord) -> Result<(), Error> {
     let account_id = tx.account_id();
     let query = sqlx::query(sql!(

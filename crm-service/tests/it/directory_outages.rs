@@ -4,9 +4,10 @@ use crate::directory::{PATIENCE, active, deleted, office};
 use crate::support::{named, signed};
 use proto::{
     crm::v1 as pb,
-    identity::v1::{self as id},
+    identity::v1::{self as id, account_service_client::AccountServiceClient},
 };
 use service_kit::testing::refusal::refusal;
+use sqlx::AssertSqlSafe;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Code;
@@ -62,6 +63,36 @@ async fn an_outage_of_the_database_is_outlasted() {
     crm.dismiss(&ana, bob.id).await;
     crm.is_told().await;
     assert_eq!((crm.parts_of(bob.id).await, crm.kept(bob.id).await), (0, deleted("Robert")));
+}
+
+/// Whoever gives somebody a part holds them, and then meets the account. News of both are kept in
+/// the same order, so that neither ends the other's work.
+#[tokio::test]
+async fn news_of_an_account_and_somebody_in_it_do_not_lock_who_gives_them_a_part() {
+    let (mut crm, ana, bob, _) = office().await;
+    crm.stop().await;
+    crm.rename(&ana, bob.id, "Robert").await;
+    let account = Some(id::Account { name: "Renamed".into(), ..Default::default() });
+    let update = id::UpdateAccountRequest { account, ..Default::default() };
+    let mut accounts = AccountServiceClient::new(crm.identity.channel.clone());
+    accounts.update_account(signed(&ana, update)).await.unwrap();
+
+    let mut giver = crm.database.owner.begin().await.unwrap();
+    for held in [
+        "SET LOCAL deadlock_timeout = '10ms'".to_owned(),
+        format!("SELECT 1 FROM crm.employees WHERE id = {} FOR SHARE", bob.id),
+    ] {
+        sqlx::query(AssertSqlSafe(held)).execute(&mut *giver).await.unwrap();
+    }
+    crm.start_again().await;
+    crm.somebody_waits().await;
+    let meet = "INSERT INTO crm.accounts (id) SELECT id FROM crm.accounts ON CONFLICT DO NOTHING";
+    sqlx::query(meet).execute(&mut *giver).await.unwrap();
+    giver.commit().await.unwrap();
+    crm.is_told().await;
+    assert_eq!(crm.kept(bob.id).await, active("Robert"));
+    let name = sqlx::query_scalar::<_, String>("SELECT name FROM crm.accounts");
+    assert_eq!(name.fetch_one(&crm.database.owner).await.unwrap(), "Renamed");
 }
 
 /// After a restore of identity's database, and after a time that is longer than its log.
